@@ -1,0 +1,85 @@
+# What a newcomer and CI run. Needs make and Python 3.11 or later, nothing else.
+#   make run PYTHON=python3.12       takes a certain interpreter
+#   make run ARGS="--port 9000"      passes arguments on (also to test, test-slow and bench)
+
+VENV = .venv
+PYTHON =
+ARGS =
+
+PYTHONS = $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3.15 python3)
+PY = $(VENV)/bin/python
+# Two variables: newer pips apply the first to the install and the second to its build, older ones the first to both.
+INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+          $(PY) -m pip install --quiet --no-input
+
+.PHONY: help run test test-slow lint format types generated bench constraints clean
+.DEFAULT_GOAL = help
+
+help:
+	@echo "make run          set up and serve: MCP over HTTP, and what to paste into a client"
+	@echo "make test         the fast tests        make test-slow   the others: kill, load and upgrade tests"
+	@echo "make lint         ruff                  make format      reformat"
+	@echo "make types        mypy, strict          make generated   are generated files current?"
+	@echo "make bench        measure               make constraints pin the newest versions in bounds"
+	@echo "make clean        remove what was made"
+
+run: $(VENV)/.installed
+	@exec $(VENV)/bin/one-mcp serve $(ARGS)
+
+test: $(VENV)/.installed-dev
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	@$(PY) -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(VENV)/.installed-dev
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+types: $(VENV)/.installed-dev
+	@$(PY) -m mypy
+
+generated: $(VENV)/.installed-dev
+	@$(PY) scripts/generate.py --check
+
+bench: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks $(ARGS)
+
+constraints: $(VENV)/.installed-dev
+	@$(PY) -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"
+	@$(PY) scripts/constraints.py
+
+clean:
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first interpreter that is new enough and can make a virtual environment.
+$(VENV)/.created:
+	@bare=""; \
+	for python in $(PYTHONS); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -c 'import venv, ensurepip' 2>/dev/null || { bare=$${bare:-$$python}; continue; }; \
+	  echo "Setting up $(VENV) with $$("$$python" --version) ..."; \
+	  "$$python" -m venv --clear $(VENV) && touch $@; exit; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "$$bare cannot make a virtual environment: its modules venv and ensurepip are missing."; \
+	  echo "On Debian and Ubuntu: apt install $$("$$bare" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')"; \
+	else \
+	  echo "None of these is a Python 3.11 or later: $(PYTHONS)."; \
+	  echo "Install one, or say where it is: make run PYTHON=/path/to/python3"; \
+	fi >&2; exit 1
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing one-mcp (once; downloads about 180 MB) ..."
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the tools for tests (once) ..."
+	@$(INSTALL) --editable ".[dev]"
+	@touch $@
