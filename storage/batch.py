@@ -1,0 +1,112 @@
+"""What a request, and a batch of requests, changes: staged in memory, visible to later requests of the same batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from storage.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was answered to an idempotency key. `kind` names the table of the row `result`."""
+
+    key: str
+    arguments: str
+    kind: str
+    result: str
+    kept_until: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows by table and id as they will be (None: gone), with what the database needs to get there.
+
+    `dropped` are conversations that go with all they hold, `stripped` tags that go from every row: SQL does both, so
+    such changes are committed `alone`.
+    """
+
+    rows: dict[type[Row], dict[str, Row | None]] = field(default_factory=dict)
+    fresh: set[str] = field(default_factory=set)
+    before: dict[str, Row] = field(default_factory=dict)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    aliases: dict[str, Row] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    stripped: list[str] = field(default_factory=list)
+    alone: bool = False
+
+    def insert(self, row: Row) -> None:
+        """Stage a new row."""
+        self.rows.setdefault(type(row), {})[row.id] = row
+        self.fresh.add(row.id)
+
+    def update(self, before: Row, after: Row) -> None:
+        """Stage another state of a row."""
+        self.rows.setdefault(type(after), {})[after.id] = after
+        if after.id not in self.fresh:
+            self.before.setdefault(after.id, before)
+
+    def delete(self, row: Row) -> None:
+        """Stage the end of a row."""
+        self.rows.setdefault(type(row), {})[row.id] = None
+        if row.id in self.fresh:
+            self.fresh.discard(row.id)
+        else:
+            self.before.setdefault(row.id, row)
+
+    def merge(self, later: Changes) -> None:
+        """Take over what a request staged on top of this."""
+        for rows in later.rows.values():
+            for row_id, row in rows.items():
+                before = later.before.get(row_id)
+                if row is not None and row_id in later.fresh:
+                    self.insert(row)
+                elif row is not None and before is not None:
+                    self.update(before, row)
+                elif before is not None:
+                    self.delete(before)
+        self.receipts.update(later.receipts)
+        self.aliases.update(later.aliases)
+        self.dropped += later.dropped
+        self.stripped += later.stripped
+
+    def inserted(self, table: type[Row]) -> list[Row]:
+        """The new rows of a table, in commit order."""
+        return [row for row_id, row in self.rows.get(table, {}).items() if row is not None and row_id in self.fresh]
+
+    def updated(self, table: type[Row]) -> Iterator[tuple[Row, Row]]:
+        """The changed rows of a table as (before, after)."""
+        for row_id, row in self.rows.get(table, {}).items():
+            if row is not None and row_id in self.before:
+                yield self.before[row_id], row
+
+    def deleted(self, table: type[Row]) -> list[Row]:
+        """The rows of a table that go."""
+        return [
+            self.before[row_id]
+            for row_id, row in self.rows.get(table, {}).items()
+            if row is None and row_id in self.before
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.receipts)
+
+
+class Batch(Changes):
+    """The changes of several requests that become durable together."""
+
+    __slots__ = ("done", "error", "requests")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests = 0
+        self.done = anyio.Event()
+        self.error: str | None = None
+
+    def add(self, changes: Changes) -> None:
+        """Let a request join."""
+        self.merge(changes)
+        self.requests += 1

@@ -1,0 +1,98 @@
+"""A least-recently-used map with a budget in bytes, and a guard against caching what a commit has overtaken."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ByteBudget(Generic[K, V]):
+    """Keeps the most recently used values whose sizes add up to at most `budget` bytes.
+
+    `size` estimates a value's bytes in memory; it is asked once, when the value comes in.
+    """
+
+    def __init__(self, budget: int, size: Callable[[V], int]) -> None:
+        self.budget = budget
+        self.used = 0
+        self._size = size
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """The value, now the most recently used, or None."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: K, value: V) -> None:
+        """Keep `value`, and let go of the least recently used ones beyond the budget."""
+        size = self._size(value)
+        self.discard(key)
+        self._entries[key] = (value, size)
+        self.used += size
+        while self.used > self.budget and self._entries:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self.used -= freed
+
+    def discard(self, key: K) -> None:
+        """Forget the value, if it is there."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.used -= entry[1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self.used = 0
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@dataclass(slots=True)
+class Load:
+    """A read of the database under way. `stale`: a commit changed what it reads, so it must not be cached."""
+
+    stale: bool = False
+
+
+class Loads:
+    """Knows which reads are under way, so that a commit can tell them."""
+
+    def __init__(self) -> None:
+        self._running: dict[Hashable, list[Load]] = {}
+
+    @contextmanager
+    def track(self, key: Hashable) -> Iterator[Load]:
+        """Around a read of what `key` names."""
+        load = Load()
+        running = self._running.setdefault(key, [])
+        running.append(load)
+        try:
+            yield load
+        finally:
+            running.remove(load)
+            if not running:
+                self._running.pop(key, None)
+
+    def touch(self, key: Hashable) -> None:
+        """A commit changed what `key` names."""
+        for load in self._running.get(key, ()):
+            load.stale = True
+
+    def touch_all(self) -> None:
+        """A commit changed anything."""
+        for loads in self._running.values():
+            for load in loads:
+                load.stale = True

@@ -1,0 +1,86 @@
+"""The DuckDB file: one connection, one thread that writes, a few that read."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from storage.errors import StorageFault
+
+T = TypeVar("T")
+
+STORAGE_VERSION = "v1.2.0"
+"""Files that DuckDB 1.2 and later can read; the default of 2.0 is refused by 1.4 and 1.5."""
+
+
+def open_file(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    """Open (or create) a database file for writing.
+
+    Raises:
+        StorageFault: the file is damaged, foreign, or open in another program.
+    """
+    config: dict[str, Any] = {
+        "storage_compatibility_version": STORAGE_VERSION,
+        "memory_limit": memory_limit,
+        "threads": 1,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        # Checkpoints block commits: we choose when.
+        "wal_autocheckpoint": "1TB",
+    }
+    try:
+        return duckdb.connect(str(path), config=config)
+    except duckdb.Error as error:
+        raise StorageFault(_reason(path, error)) from error
+
+
+def _reason(path: Path, error: duckdb.Error) -> str:
+    text = str(error)
+    first_line = text.splitlines()[0] if text else type(error).__name__
+    if "Could not set lock" in text:
+        return f"{path} is open in another program; close it there (it is not safe to share: use analytics.duckdb)."
+    if "not a valid DuckDB database" in text or "magic bytes" in text:
+        return f"{path} is not a DuckDB database. Move it away, or choose another directory with --data."
+    return f"{path} cannot be opened: {first_line} Move it away or restore a copy; it was left as it is."
+
+
+class Database:
+    """Runs functions on the writer's connection or on a reader's cursor, each in its own thread."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, read_threads: int) -> None:
+        self.connection = connection
+        self._local = threading.local()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="one-writer")
+        self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="one-reader")
+
+    async def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` in the writer's thread; one at a time, in the order of the calls."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work, self.connection)
+
+    async def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` in a reader's thread; it sees what is committed when it starts."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_cursor, work)
+
+    async def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return await self.read(lambda cursor: cursor.execute(sql, parameters).fetchall())
+
+    def _with_cursor(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        cursor = getattr(self._local, "cursor", None)
+        if cursor is None:
+            cursor = self._local.cursor = self.connection.cursor()
+        return work(cursor)
+
+    async def close(self) -> None:
+        """Finish what runs, checkpoint and close the file."""
+        try:
+            await self.write(lambda connection: connection.close())
+        finally:
+            self._writer.shutdown()
+            self._readers.shutdown()

@@ -1,0 +1,150 @@
+"""Puts the storage together: opens and recovers the file, and hands out views and the writer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from storage.database import Database, open_file
+from storage.directory import prepare
+from storage.errors import StorageFault
+from storage.fields import to_timestamp
+from storage.migrate import migrate
+from storage.migrations import MIGRATIONS
+from storage.row import column_list
+from storage.store import Store
+from storage.tables import TABLES, Message, User
+from storage.view import View
+from storage.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the storage is run; `config.toml` says what each means. Sizes are in bytes, times in seconds."""
+
+    memory_limit: str = "1GB"
+    read_threads: int = 2
+    rows_bytes: int = 64 << 20
+    messages_bytes: int = 128 << 20
+    checkpoint_rows: int = 20_000
+    checkpoint_idle_seconds: float = 1.0
+    zone: str = ""
+
+
+class Engine:
+    """The open system of record of one data directory."""
+
+    def __init__(self, store: Store, writer: Writer) -> None:
+        self.store = store
+        self.writer = writer
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def open(cls, directory: Path, options: Options, on_failure: Callable[[str], None]) -> Engine:
+        """Open `one.duckdb`, migrated and recovered. Call it once, from the loop's thread.
+
+        `on_failure` is called with a reason when the file fails while it is in use.
+
+        Raises:
+            StorageFault: the directory or the file cannot be used; nothing was changed.
+        """
+        prepare(directory)
+        path = directory / "one.duckdb"
+        connection = open_file(path, options.memory_limit)
+        try:
+            migrate(connection, path, MIGRATIONS)
+            next_seq, last_time = _counters(connection)
+            message_times = _unfolded(connection)
+        except StorageFault:
+            connection.close()
+            raise
+        except duckdb.Error as error:
+            connection.close()
+            raise StorageFault(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        store = Store(
+            Database(connection, options.read_threads),
+            rows_bytes=options.rows_bytes,
+            messages_bytes=options.messages_bytes,
+            next_seq=next_seq,
+            zone=ZoneInfo(options.zone) if options.zone else None,
+        )
+        store.message_times.update(message_times)
+        writer = Writer(
+            store,
+            directory,
+            next_seq=next_seq,
+            last_time=last_time,
+            checkpoint_rows=options.checkpoint_rows,
+            checkpoint_idle=options.checkpoint_idle_seconds,
+            on_failure=on_failure,
+        )
+        return cls(store, writer)
+
+    def view(self) -> View:
+        """The committed state, for reading."""
+        return View(self.store)
+
+    def start(self) -> None:
+        """Begin to commit, and load in the background what reads will need."""
+        for work in (self.writer.commit_loop(), self._load_timeline(), self._drop_old_receipts()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.writer.fail(error)
+
+    async def _load_timeline(self) -> None:
+        self.store.timeline.load(
+            await self.store.database.select(
+                f'SELECT "conversationId", list(seq ORDER BY seq) FROM "{Message.table}" GROUP BY ALL'
+            )
+        )
+
+    async def _drop_old_receipts(self) -> None:
+        now = to_timestamp(time.time_ns() // 1_000_000)
+        await self.store.database.write(
+            lambda connection: connection.execute("DELETE FROM requests WHERE keptUntil < ?", [now])
+        )
+
+    async def close(self) -> None:
+        """Make everything that was accepted durable, and close the file."""
+        await self.writer.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.database.close()
+
+    async def first_user(self) -> User | None:
+        """The user that was made first: the local owner."""
+        rows = await self.store.database.select(f'SELECT {column_list(User)} FROM "{User.table}" ORDER BY seq LIMIT 1')
+        return User.loaded(rows[0]) if rows else None
+
+
+def _counters(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    parts = " UNION ALL ".join(
+        f'SELECT max(seq) AS s, max(rev) AS r, max("createdAt") AS t FROM "{t.table}"' for t in TABLES
+    )
+    row = connection.execute(
+        "SELECT greatest(coalesce(max(s), 0), coalesce(max(r), 0), "
+        "coalesce((SELECT value::BIGINT FROM meta WHERE name = 'seq'), 0)), coalesce(epoch_ms(max(t)), 0) "
+        f"FROM ({parts})"
+    ).fetchone()
+    assert row is not None
+    return row[0] + 1, row[1]
+
+
+def _unfolded(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """The derived times of conversations that got messages after the last fold."""
+    return dict(
+        connection.execute(
+            f'SELECT "conversationId", epoch_ms(max("createdAt")) FROM "{Message.table}" '
+            "WHERE seq >= coalesce((SELECT value::BIGINT FROM meta WHERE name = 'folded'), 0) GROUP BY ALL"
+        ).fetchall()
+    )

@@ -1,0 +1,67 @@
+"""Brings a database file to the version this program knows, keeping a copy of what was there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import duckdb
+
+from storage.errors import StorageFault
+
+
+def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """The version of the file: 0 when it is empty.
+
+    Raises:
+        StorageFault: the tables in it are not ours.
+    """
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        return 0
+    if "meta" in tables:
+        found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+        if found:
+            return int(found[0])
+    raise StorageFault(f"{path} is a DuckDB database, but not of one-mcp. Choose another directory with --data.")
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, path: Path, migrations: Sequence[ModuleType]) -> None:
+    """Apply the migrations that the file has not seen, in one transaction.
+
+    `migrations` is the append-only list; a module's place in it is the version it makes, its `STATEMENTS` are SQL.
+
+    Raises:
+        StorageFault: the file is of a newer version, or not ours.
+    """
+    version, newest = stored_version(connection, path), len(migrations)
+    if version > newest:
+        raise StorageFault(
+            f"{path} is of version {version}, written by a newer one-mcp; this one knows versions up to {newest}. "
+            "Upgrade one-mcp (the data was left as it is)."
+        )
+    if version == newest:
+        return
+    if version > 0:
+        _keep_copy(connection, path, version)
+    connection.begin()
+    try:
+        for migration in migrations[version:]:
+            for statement in migration.STATEMENTS:
+                connection.execute(statement)
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('version', ?)", [str(newest)])
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _keep_copy(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> None:
+    # Between a checkpoint and the next write the main file alone is the whole database.
+    connection.execute("CHECKPOINT")
+    copy = path.with_name(f"{path.name}.v{version}.bak")
+    temporary = copy.with_suffix(".tmp")
+    shutil.copyfile(path, temporary)
+    temporary.replace(copy)

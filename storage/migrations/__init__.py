@@ -1,0 +1,12 @@
+"""Append-only: a released migration is never edited, a change of the tables is a new module at the end of its list.
+
+The statements are frozen text, not made from today's declarations; a test holds the two against each other.
+"""
+
+from storage.migrations import auth_m001_tables, m001_tables
+
+MIGRATIONS = (m001_tables,)
+"""For `one.duckdb`."""
+
+AUTH_MIGRATIONS = (auth_m001_tables,)
+"""For `auth.duckdb`."""

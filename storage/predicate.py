@@ -1,0 +1,202 @@
+"""Conditions on rows, which hold in memory and in SQL alike.
+
+Who sees a row is said once, as a predicate (`tools_impl/access.py`): `holds` answers for a row at hand, `sql` for the
+rows of a query. Both are compared by a property test.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from typing_extensions import override
+
+from storage.row import Row
+
+
+class Rows(Protocol):
+    """What `holds` may ask about other rows."""
+
+    async def find_row(self, row_id: str, table: type[Row]) -> Row | None:
+        """The row of that id."""
+        ...
+
+    async def where(self, table: type[Row], field: str, value: str) -> Sequence[Row]:
+        """The rows whose `field` (Python name) equals `value`."""
+        ...
+
+
+class Predicate(ABC):
+    """A condition on a row of one table."""
+
+    @abstractmethod
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        """Whether it holds for `row`."""
+
+    @abstractmethod
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        """The condition for the table aliased `alias`, and its parameters."""
+
+
+def _name(table: type[Row], field: str) -> str:
+    return f'"{table.model_fields[field].alias}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Everything(Predicate):
+    """Holds for every row."""
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        return True
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        return "TRUE", []
+
+
+@dataclass(frozen=True, slots=True)
+class Is(Predicate):
+    """A field equals a value; None means absent."""
+
+    table: type[Row]
+    field: str
+    value: str | bool | None
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        return bool(getattr(row, self.field) == self.value)
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        column = f"{alias}.{_name(self.table, self.field)}"
+        return (f"{column} IS NULL", []) if self.value is None else (f"{column} IS NOT DISTINCT FROM ?", [self.value])
+
+
+@dataclass(frozen=True, slots=True)
+class Contains(Predicate):
+    """A list field contains a value."""
+
+    table: type[Row]
+    field: str
+    value: str
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        return self.value in (getattr(row, self.field) or ())
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        column = f"{alias}.{_name(self.table, self.field)}"
+        return f"coalesce(list_contains({column}, ?), FALSE)", [self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Predicate):
+    """At least one holds."""
+
+    parts: tuple[Predicate, ...]
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        for part in self.parts:
+            if await part.holds(row, rows):
+                return True
+        return False
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        return _joined(self.parts, alias, " OR ")
+
+
+@dataclass(frozen=True, slots=True)
+class Both(Predicate):
+    """All hold."""
+
+    parts: tuple[Predicate, ...]
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        for part in self.parts:
+            if not await part.holds(row, rows):
+                return False
+        return True
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        return _joined(self.parts, alias, " AND ")
+
+
+def _joined(parts: tuple[Predicate, ...], alias: str, word: str) -> tuple[str, list[Any]]:
+    compiled = [part.sql(alias) for part in parts]
+    return f"({word.join(text for text, _ in compiled)})", [value for _, values in compiled for value in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Refers(Predicate):
+    """The row named by `field` is of table `to` and `then` holds for it."""
+
+    table: type[Row]
+    field: str
+    to: type[Row]
+    then: Predicate
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        row_id = getattr(row, self.field)
+        target = await rows.find_row(row_id, self.to) if row_id else None
+        return target is not None and await self.then.holds(target, rows)
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        inner = f"{alias}r"
+        text, values = self.then.sql(inner)
+        column = f"{alias}.{_name(self.table, self.field)}"
+        return f'{column} IN (SELECT {inner}."_id" FROM "{self.to.table}" {inner} WHERE {text})', values
+
+
+@dataclass(frozen=True, slots=True)
+class Has(Predicate):
+    """Some row of table `other` names this one in `field`, and `then` holds for it. `mine` is the naming value."""
+
+    mine: str
+    table: type[Row]
+    other: type[Row]
+    field: str
+    then: Predicate
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        for found in await rows.where(self.other, self.field, getattr(row, self.mine)):
+            if await self.then.holds(found, rows):
+                return True
+        return False
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        inner = f"{alias}h"
+        text, values = self.then.sql(inner)
+        column = f"{alias}.{_name(self.table, self.mine)}"
+        named = f"{inner}.{_name(self.other, self.field)}"
+        return (
+            f'{column} IN (SELECT {named} FROM "{self.other.table}" {inner} WHERE {named} IS NOT NULL AND {text})',
+            values,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Predicate):
+    """The condition does not hold."""
+
+    part: Predicate
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        return not await self.part.holds(row, rows)
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        text, values = self.part.sql(alias)
+        return f"NOT {text}", values

@@ -1,0 +1,255 @@
+"""The single writer: requests run one at a time in memory, what they stage becomes durable in batches.
+
+A request runs inline in its own task while it holds the turn. When it ends well its changes join the open batch; the
+commit loop writes one batch while the next one fills. Nothing is acknowledged before its batch is durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+import duckdb
+
+from storage.batch import Batch, Changes, Receipt
+from storage.commit import Committer
+from storage.directory import RESERVE_BYTES
+from storage.errors import Conflict, Unavailable
+from storage.row import Result
+from storage.store import Store
+from storage.tables import RESULTS
+from storage.transaction import Transaction
+
+R = TypeVar("R", bound=Result)
+log = logging.getLogger(__name__)
+
+LINGER_PASSES = 8
+"""Passes of the loop that a batch may wait for while each brings another request."""
+
+DISK_CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: its text, a hash of the arguments, how long to keep the receipt.
+
+    `fresh`: whoever made it says that it was never used, so that the database need not be asked.
+    """
+
+    text: str
+    arguments: str
+    keep_ms: int
+    fresh: bool = False
+
+
+class Writer:
+    """Runs writing requests and commits what they stage.
+
+    `next_seq` and `last_time` continue where the file ends; `checkpoint_rows` and `checkpoint_idle` (seconds) say when
+    the log is folded into the main file; `on_failure` hears once when the file failed and nothing can be written.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Path,
+        *,
+        next_seq: int,
+        last_time: int,
+        checkpoint_rows: int,
+        checkpoint_idle: float,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self.next_seq = next_seq
+        self.commits = 0
+        self._store = store
+        self._directory = directory
+        self._last_time = last_time
+        self._checkpoint_rows = checkpoint_rows
+        self._checkpoint_idle = checkpoint_idle
+        self._on_failure = on_failure
+        self._committer = Committer(store.database.connection)
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._open = Batch()
+        self._committing: Batch | None = None
+        self._work = anyio.Event()
+        self._failure: str | None = None
+        self._closing = False
+        self._closed = anyio.Event()
+        # What a crash left in the log or in memory only is folded at the first quiet moment.
+        self._uncheckpointed = 1
+        self._disk_checked = 0.0
+        self._disk_free = RESERVE_BYTES
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    async def run(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None = None) -> R:
+        """Run one request and return its result once it is durable. A used `key` returns the first result again.
+
+        Raises:
+            DomainError: what the request raised; it left no trace.
+            Conflict: the key was used with other arguments.
+            Unavailable: the store cannot write.
+        """
+        if key is not None and not key.fresh:
+            await self._recall(key)
+        async with self._turn:
+            self._check_writable()
+            if key is not None and self._receipt(key) is not None:
+                result, batch = None, self._batch_of(key)
+            else:
+                transaction = Transaction(
+                    self._store, self._below(), seq=self.next_seq, now=self._now(), drained=self._drained
+                )
+                result = await request(transaction)
+                if key is not None:
+                    transaction.keep_receipt(key.text, key.arguments, result, transaction.now + key.keep_ms)
+                batch = self._join(transaction)
+                if transaction.changes.alone:
+                    await self._drained()
+        if batch is not None:
+            await batch.done.wait()
+            if batch.error is not None:
+                raise Unavailable(f"Nothing was stored: {batch.error}")
+        if result is not None:
+            return result
+        assert key is not None
+        return cast("R", self._replay(key))
+
+    def _join(self, transaction: Transaction) -> Batch | None:
+        if not transaction.changes:
+            return None
+        self.next_seq, self._last_time = transaction.seq, transaction.now
+        self._open.add(transaction.changes)
+        self._work.set()
+        return self._open
+
+    async def _drained(self) -> None:
+        for batch in (self._committing, self._open or None):
+            if batch is not None:
+                await batch.done.wait()
+
+    def _below(self) -> tuple[Changes, ...]:
+        return (self._open,) if self._committing is None else (self._open, self._committing)
+
+    def _now(self) -> int:
+        return max(self._last_time, time.time_ns() // 1_000_000)
+
+    def _check_writable(self) -> None:
+        if self._failure is not None or self._closing:
+            raise Unavailable(self._failure or "The hub is stopping; try again in a moment.")
+        now = time.monotonic()
+        if now - self._disk_checked > DISK_CHECK_SECONDS:
+            self._disk_checked = now
+            self._disk_free = shutil.disk_usage(self._directory).free
+        if self._disk_free < RESERVE_BYTES:
+            raise Unavailable(
+                f"The disk of {self._directory} is full ({self._disk_free >> 20} MiB free). Nothing was stored; "
+                "free some space and try again."
+            )
+
+    # -- idempotency -------------------------------------------------------------------------------------------------
+
+    async def _recall(self, key: Key) -> None:
+        """Bring a receipt of an earlier run of the hub into memory."""
+        if self._receipt(key) is None:
+            found = await self._store.database.select(
+                "SELECT key, arguments, kind, result, epoch_ms(keptUntil) FROM requests WHERE key = ?",
+                [key.text],
+            )
+            if found:
+                self._store.receipts.put(key.text, Receipt(*found[0]))
+
+    def _receipt(self, key: Key) -> Receipt | None:
+        batch = self._batch_of(key)
+        return batch.receipts[key.text] if batch is not None else self._store.receipts.get(key.text)
+
+    def _batch_of(self, key: Key) -> Batch | None:
+        for batch in (self._open, self._committing):
+            if batch is not None and key.text in batch.receipts:
+                return batch
+        return None
+
+    def _replay(self, key: Key) -> Result:
+        receipt = self._receipt(key)
+        if receipt is None or receipt.arguments != key.arguments:
+            name = key.text.partition("/")[2]
+            raise Conflict(f"The key '{name}' was used with other arguments. Use a new key for a new request.")
+        return RESULTS[receipt.kind].model_validate_json(receipt.result)
+
+    # -- commits -----------------------------------------------------------------------------------------------------
+
+    async def commit_loop(self) -> None:
+        """Commit batches until `close`. Run as a task of the hub."""
+        while not (self._closing and not self._open):
+            with anyio.move_on_after(self._checkpoint_idle if self._uncheckpointed else None):
+                await self._work.wait()
+            if not self._open:
+                await self._checkpoint()
+                continue
+            await self._linger()
+            batch, self._open, self._work = self._open, Batch(), anyio.Event()
+            await self._commit(batch, self.next_seq)
+            if self._uncheckpointed >= self._checkpoint_rows:
+                await self._checkpoint()
+        await self._checkpoint()
+        self._closed.set()
+
+    async def _linger(self) -> None:
+        """Let requests that are on their way join: a pass of the loop that brings none ends the wait."""
+        for _ in range(LINGER_PASSES):
+            before = self._open.requests
+            await anyio.lowlevel.checkpoint()
+            if self._open.requests == before:
+                return
+
+    async def _commit(self, batch: Batch, next_seq: int) -> None:
+        self._committing = batch
+        try:
+            await self._store.database.write(lambda _: self._committer.commit(batch, next_seq))
+        except duckdb.Error as error:
+            batch.error = str(error).splitlines()[0]
+            self.fail(error)
+        else:
+            self._store.publish(batch, next_seq)
+            self._uncheckpointed += sum(map(len, batch.rows.values()))
+            self.commits += 1
+        finally:
+            self._committing = None
+            batch.done.set()
+
+    async def _checkpoint(self) -> None:
+        """Fold derived fields and the log into the main file."""
+        if not self._uncheckpointed or self._failure is not None:
+            return
+        self._uncheckpointed = 0
+        try:
+            await self._store.fold()
+            await self._store.database.write(lambda _: self._committer.checkpoint())
+        except duckdb.Error as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Refuse everything from now on, and say why."""
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        log.error("the database failed: %s", reason)
+        self._failure = f"The database failed and the hub restarts: {reason}"
+        if self._open:
+            self._open.error = reason
+            self._open.done.set()
+            self._open, self._work = Batch(), anyio.Event()
+        self._on_failure(reason)
+
+    async def close(self) -> None:
+        """Refuse new requests and wait until everything that joined is durable and folded."""
+        self._closing = True
+        self._work.set()
+        if self._failure is None:
+            await self._closed.wait()
