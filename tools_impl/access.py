@@ -1,0 +1,187 @@
+"""Who sees and who may change which row. Every tool, list, resource and suggestion asks here, nobody else decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from storage.errors import Forbidden, Invalid, NotFound
+from storage.predicate import Both, Contains, Either, Everything, Has, Is, Predicate, Refers
+from storage.row import Row
+from storage.store import table_of
+from storage.tables import (
+    Agent,
+    AgentTool,
+    Attachment,
+    Comment,
+    Conversation,
+    Event,
+    Follow,
+    Knowledge,
+    Message,
+    Participant,
+    Prompt,
+    Reaction,
+    Reminder,
+    Tag,
+    Tool,
+    User,
+)
+from storage.view import View
+from tools_impl.caller import Caller
+
+R = TypeVar("R", bound=Row)
+
+EVERYTHING = Everything()
+
+
+def visible(me: Caller, table: type[Row]) -> Predicate:
+    """The condition for `me` to see a row of `table`. What it hides is as good as missing."""
+    return EVERYTHING if me.admin else _RULES[table](me)
+
+
+def _agents(me: Caller) -> Predicate:
+    public = Either((Is(Agent, "visibility", None), Is(Agent, "visibility", "public")))
+    return Either((public, Is(Agent, "created_by", me.user_id or me.id), Is(Agent, "id", me.id)))
+
+
+def _participates(me: Caller) -> Predicate:
+    member = Is(Participant, "user_id" if me.kind == "user" else "agent_id", me.id)
+    return Both((member, Is(Participant, "is_removed", False)))
+
+
+def _conversations(me: Caller) -> Predicate:
+    return Has("id", Conversation, Participant, "conversation_id", _participates(me))
+
+
+def _in_conversation(table: type[Row]) -> Callable[[Caller], Predicate]:
+    return lambda me: Refers(table, "conversation_id", Conversation, _conversations(me))
+
+
+def _on_message(table: type[Row]) -> Callable[[Caller], Predicate]:
+    return lambda me: Refers(table, "message_id", Message, _in_conversation(Message)(me))
+
+
+def _attachments(me: Caller) -> Predicate:
+    to_agent = Both((Is(Attachment, "owner_type", "agent"), Refers(Attachment, "owner_id", Agent, _agents(me))))
+    group = Either(
+        (
+            Refers(Attachment, "owner_id", Conversation, _conversations(me)),
+            Has("owner_id", Attachment, Conversation, "group_id", _conversations(me)),
+        )
+    )
+    to_group = Both((Is(Attachment, "owner_type", "group"), group))
+    return Either((to_agent, to_group, Is(Attachment, "created_by", me.user_id or me.id)))
+
+
+def _knowledge(me: Caller) -> Predicate:
+    of_agent = Both((Is(Knowledge, "owner_type", "agent"), Refers(Knowledge, "owner_id", Agent, _agents(me))))
+    return Either((Is(Knowledge, "owner_id", me.id), of_agent))
+
+
+_RULES: dict[type[Row], Callable[[Caller], Predicate]] = {
+    User: lambda me: EVERYTHING,
+    Agent: _agents,
+    Tool: lambda me: EVERYTHING,
+    Prompt: lambda me: EVERYTHING,
+    Conversation: _conversations,
+    Participant: _in_conversation(Participant),
+    Message: _in_conversation(Message),
+    AgentTool: lambda me: Refers(AgentTool, "agent_id", Agent, _agents(me)),
+    Attachment: _attachments,
+    Knowledge: _knowledge,
+    Tag: lambda me: EVERYTHING,
+    Reaction: _on_message(Reaction),
+    Comment: _on_message(Comment),
+    Follow: lambda me: Either((Is(Follow, "follower_id", me.id), Is(Follow, "followee_id", me.id))),
+    Event: lambda me: Either((Is(Event, "created_by", me.id), Contains(Event, "participants", me.id))),
+    Reminder: lambda me: Is(Reminder, "user_id" if me.kind == "user" else "agent_id", me.id),
+}
+
+PRIVATE_FIELDS: dict[type[Row], frozenset[str]] = {
+    User: frozenset({"email", "email_verification_time", "phone", "phone_verification_time"})
+}
+"""Fields that only the row's owner and admins see."""
+
+
+def shown(me: Caller, row: R) -> R:
+    """The row as `me` may see it: others' private fields are absent."""
+    private = PRIVATE_FIELDS.get(type(row))
+    if private is None or me.admin or row.id == me.id:
+        return row
+    return row.model_copy(update=dict.fromkeys(private))
+
+
+async def required(view: View, me: Caller, table: type[R], row_id: str) -> R:
+    """The row of that id, if `me` sees it.
+
+    Raises:
+        Invalid: the id is one of another table.
+        NotFound: there is no such row, or it is hidden.
+    """
+    named = table_of(row_id)
+    if named is not None and named is not table:
+        raise Invalid(
+            f"'{row_id}' is an id of {named.table}; here an id of {table.table} is needed, like '{table.prefix}_12'."
+        )
+    row = await view.find_row(row_id, table)
+    if row is None or not await visible(me, table).holds(row, view):
+        raise NotFound(f"No row '{row_id}' in {table.table}.", table=table.table, id=row_id)
+    return row
+
+
+async def required_anywhere(view: View, me: Caller, row_id: str) -> Row:
+    """The row of that id in any table, if `me` sees it.
+
+    Raises:
+        NotFound: there is no such row, or it is hidden.
+    """
+    row = await view.row_anywhere(row_id)
+    if row is None or not await visible(me, type(row)).holds(row, view):
+        table = table_of(row_id)
+        raise NotFound(f"No row '{row_id}'.", table=table.table if table else None, id=row_id)
+    return row
+
+
+async def required_to_change(view: View, me: Caller, row: Row) -> None:
+    """Check that `me` may edit or delete `row`: its creator, or an admin.
+
+    Raises:
+        Forbidden: it is somebody else's.
+    """
+    if me.admin or me.id in (owners := await _owners(view, row)) or (me.user_id and me.user_id in owners):
+        return
+    raise Forbidden(f"'{row.id}' belongs to somebody else; only its creator or an admin changes it.", id=row.id)
+
+
+async def _owners(view: View, row: Row) -> set[str]:
+    """The users and agents whose row it is. An agent's rows are its creator's as well."""
+    match row:
+        case User():
+            return {row.id}
+        case Participant():
+            conversation = await view.find_row(row.conversation_id, Conversation)
+            return {row.member_id, conversation.created_by if conversation else ""}
+        case Message() | Comment():
+            author = await view.find_row(row.author_participant_id, Participant)
+            return await _with_creator(view, author.member_id if author else "")
+        case Knowledge():
+            return await _with_creator(view, row.owner_id)
+        case AgentTool():
+            return await _with_creator(view, row.agent_id)
+        case Reaction() | Reminder():
+            return await _with_creator(view, row.user_id or row.agent_id or "")
+        case Follow():
+            return await _with_creator(view, row.follower_id)
+        case Event():
+            return await _with_creator(view, row.created_by)
+        case Agent():
+            return {row.id, row.created_by or ""}
+        case Tool() | Prompt() | Conversation() | Attachment() | Tag():
+            return {row.created_by or ""}
+    raise AssertionError(f"no owner is declared for {row.table}")
+
+
+async def _with_creator(view: View, member: str) -> set[str]:
+    agent = await view.find_row(member, Agent)
+    return {member, agent.created_by or ""} if agent is not None else {member}

@@ -1,0 +1,39 @@
+"""The types of arguments: limits, and the words that a model reads about each in the tool's schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from storage.fields import ConversationId as _ConversationId
+from storage.fields import ParticipantId as _ParticipantId
+from storage.fields import ref
+
+NAME_CHARS = 200
+TEXT_CHARS = 20_000
+CONTENT_CHARS = 100_000
+LIST_ITEMS = 100
+PAGE_DEFAULT = 50
+PAGE_MAX = 200
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_CHARS)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_CHARS)]
+Content = Annotated[str, StringConstraints(min_length=1, max_length=CONTENT_CHARS)]
+Email = Annotated[
+    str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
+]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+TagName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Tags = Annotated[list[TagName], Field(max_length=LIST_ITEMS)]
+Vector = Annotated[list[float], Field(min_length=1, max_length=8_192, description="your own embedding, kept as it is")]
+Meta = Annotated[Any, Field(description="any JSON")]
+Limit = Annotated[int, Field(ge=1, le=PAGE_MAX)]
+Cursor = Annotated[
+    str, StringConstraints(min_length=1, max_length=2_000), Field(description="nextCursor of the last page")
+]
+RowId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ConversationId = Annotated[_ConversationId, StringConstraints(min_length=1, max_length=200)]
+ParticipantId = Annotated[_ParticipantId, StringConstraints(min_length=1, max_length=200)]
+MemberId = Annotated[RowId, ref("users", "agents", typed=False)]
+Members = Annotated[list[MemberId], Field(max_length=LIST_ITEMS)]

@@ -1,0 +1,79 @@
+"""What agents and users know."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from storage.errors import Forbidden, Invalid
+from storage.find import find
+from storage.predicate import Both, Contains, Everything, Has, Not
+from storage.tables import Agent, Knowledge, User
+from storage.transaction import Transaction
+from storage.view import View
+from tools_impl.access import required, required_anywhere, visible
+from tools_impl.arguments import PAGE_DEFAULT, Content, Cursor, Limit, MemberId, RowId, TagName, Tags, Vector
+from tools_impl.caller import Caller
+from tools_impl.pages import Page
+from tools_impl.shared import ensure_tags, member_of
+
+
+async def add_knowledge(
+    tx: Transaction,
+    me: Caller,
+    owner_type: Literal["agent", "user"],
+    owner_id: MemberId,
+    content: Content,
+    vector: Vector | None = None,
+    tags: Tags | None = None,
+    sources: Annotated[list[RowId] | None, Field(max_length=100, description="ids it was drawn from")] = None,
+    supersedes: Annotated[RowId | None, Field(description="id of the knowledge that this replaces")] = None,
+) -> Knowledge:
+    """Store something worth knowing for an agent or a user, word for word.
+
+    Raises:
+        Invalid: `ownerId` is not of `ownerType`, or `supersedes` is knowledge of another owner.
+        NotFound: the owner or a source does not exist.
+        Forbidden: the owner is neither the caller nor an agent of the caller.
+    """
+    owner = await member_of(tx, me, owner_id)
+    if isinstance(owner, Agent) != (owner_type == "agent"):
+        raise Invalid(f"'{owner_id}' is {'an agent' if isinstance(owner, Agent) else 'a user'}, not {owner_type}.")
+    _may_teach(me, owner)
+    for source in sources or ():
+        await required_anywhere(tx, me, source)
+    if supersedes is not None:
+        replaced = await required(tx, me, Knowledge, supersedes)
+        if replaced.owner_id != owner.id:
+            raise Invalid(f"'{supersedes}' belongs to '{replaced.owner_id}', not to '{owner.id}'.")
+    return tx.insert(
+        Knowledge,
+        owner_type=owner_type,
+        owner_id=owner.id,
+        content=content,
+        vector=vector,
+        tags=await ensure_tags(tx, me, tags),
+        sources=sources,
+        supersedes=supersedes,
+    )
+
+
+def _may_teach(me: Caller, owner: User | Agent) -> None:
+    creator = owner.created_by if isinstance(owner, Agent) else None
+    if not (me.admin or owner.id == me.id or (creator is not None and creator == me.user_id)):
+        raise Forbidden(f"'{owner.id}' is neither you nor an agent of yours.")
+
+
+async def search_knowledge_by_tag(
+    view: View, me: Caller, tag: TagName, limit: Limit = PAGE_DEFAULT, cursor: Cursor | None = None
+) -> Page:
+    """The knowledge that carries a tag, newest first. What was superseded is left out.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    superseded = Has("id", Knowledge, Knowledge, "supersedes", Everything())
+    seen = Both((visible(me, Knowledge), Contains(Knowledge, "tags", tag), Not(superseded)))
+    rows, next_cursor = await find(view.store, Knowledge, seen, limit=limit, cursor=cursor)
+    return Page.of(Knowledge.table, rows, next_cursor)

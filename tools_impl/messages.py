@@ -1,0 +1,173 @@
+"""Messages: posting and reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic_core import to_json
+
+from storage.errors import Forbidden, Invalid
+from storage.fields import Step
+from storage.listing import Listed
+from storage.row import Result
+from storage.tables import Agent, Conversation, Message, Participant, User
+from storage.transaction import Transaction
+from storage.view import View
+from tools_impl.access import required
+from tools_impl.arguments import (
+    PAGE_DEFAULT,
+    Content,
+    ConversationId,
+    Cursor,
+    Limit,
+    Meta,
+    Name,
+    ParticipantId,
+    Tags,
+    Vector,
+)
+from tools_impl.caller import Caller
+from tools_impl.shared import ensure_tags
+
+
+async def send_message(
+    tx: Transaction,
+    me: Caller,
+    conversation_id: ConversationId,
+    content: Content,
+    author_participant_id: Annotated[ParticipantId | None, Field(description="yours by default")] = None,
+    step: Step | None = None,
+    kind: Annotated[Literal["participant", "system"], Field(description="system: admins only")] = "participant",
+    type: Annotated[Name | None, Field(description="your own classification")] = None,
+    tags: Tags | None = None,
+    attachments: Annotated[list[Any] | None, Field(max_length=100)] = None,
+    vector: Vector | None = None,
+    meta: Meta = None,
+) -> Message:
+    """Post a message to a conversation, as yourself or as an agent you own.
+
+    Raises:
+        NotFound: no such conversation.
+        Forbidden: the author is somebody else, was removed, or is blocked; or `kind` is system.
+    """
+    conversation = await required(tx, me, Conversation, conversation_id)
+    author = await _author(tx, me, conversation, author_participant_id)
+    if kind == "system" and not me.admin:
+        raise Forbidden("Messages of kind 'system' come from the hub and from admins.")
+    return tx.insert(
+        Message,
+        conversation_id=conversation.id,
+        author_participant_id=author.id,
+        kind=kind,
+        type=type,
+        step=step,
+        status="sent",
+        tags=await ensure_tags(tx, me, tags),
+        content=content,
+        attachments=attachments,
+        vector=vector,
+        meta=meta,
+    )
+
+
+async def _author(tx: Transaction, me: Caller, conversation: Conversation, named: str | None) -> Participant:
+    """The participant who writes: the caller's, or that of an agent the caller may speak for."""
+    participants = await tx.where(Participant, "conversation_id", conversation.id)
+    if named is None:
+        author = next((p for p in participants if p.member_id == me.id), None)
+        if author is None:
+            raise Forbidden(
+                f"You take no part in '{conversation.id}'. Join with add_participant, or name the authorParticipantId "
+                "of an agent of yours that does.",
+            )
+    else:
+        author = next((p for p in participants if p.id == named), None)
+        if author is None:
+            await required(tx, me, Participant, named)
+            raise Invalid(f"'{named}' is a participant of another conversation.")
+        if author.member_id != me.id and not await _speaks_for(tx, me, author):
+            raise Forbidden(f"'{named}' is somebody else. Leave authorParticipantId out to write as yourself.")
+    if author.is_removed:
+        raise Forbidden(f"'{author.id}' was removed from '{conversation.id}'. add_participant brings it back.")
+    if author.status != "active":
+        raise Forbidden(f"'{author.id}' cannot write in '{conversation.id}': its status is '{author.status}'.")
+    return author
+
+
+async def _speaks_for(tx: Transaction, me: Caller, author: Participant) -> bool:
+    if author.agent_id is None:
+        return False
+    agent = await tx.find_row(author.agent_id, Agent)
+    return agent is not None and (me.admin or (me.kind == "user" and agent.created_by == me.id))
+
+
+class MessagePage(Result):
+    """A page of a conversation. What repeats is said once: `conversation`, and `authors` by participant."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    table: ClassVar[str] = "messages"
+
+    conversation: dict[str, Any]
+    authors: dict[str, dict[str, Any]]
+    messages: Sequence[Listed]
+    next_cursor: str | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """See `Result`; the messages were rendered when they were stored."""
+        data: dict[str, Any] = {
+            "conversation": self.conversation,
+            "authors": self.authors,
+            "messages": [listed.data for listed in self.messages],
+        }
+        if self.next_cursor is not None:
+            data["nextCursor"] = self.next_cursor
+        return data
+
+    def text(self) -> str:
+        """See `Result`."""
+        head = to_json({"conversation": self.conversation, "authors": self.authors}).decode()
+        tail = f',"nextCursor":"{self.next_cursor}"' if self.next_cursor is not None else ""
+        return f'{head[:-1]},"messages":[{",".join([listed.text for listed in self.messages])}]{tail}}}'
+
+
+async def list_messages(
+    view: View,
+    me: Caller,
+    conversation_id: ConversationId,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor | None = None,
+) -> MessagePage:
+    """Read a conversation: the newest page first, each page oldest to newest; nextCursor goes back in time.
+
+    Raises:
+        NotFound: no such conversation.
+        Invalid: the cursor is not one of ours.
+    """
+    conversation = await required(view, me, Conversation, conversation_id)
+    before = None if cursor is None else _position(cursor)
+    messages, more = await view.store.messages_before(conversation.id, before, limit)
+    return MessagePage.model_construct(
+        conversation={"_id": conversation.id, "title": conversation.title},
+        authors=await authors_of(view, conversation.id, {listed.author for listed in messages}),
+        messages=messages,
+        next_cursor=str(messages[0].seq) if more and messages else None,
+    )
+
+
+def _position(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise Invalid("That cursor is not one of ours; pass nextCursor as it came.")
+    return int(cursor)
+
+
+async def authors_of(view: View, conversation_id: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Who the given participants of a conversation are: id and name of the user or agent."""
+    authors: dict[str, dict[str, Any]] = {}
+    for participant in await view.where(Participant, "conversation_id", conversation_id):
+        if participant.id in wanted:
+            table: type[User | Agent] = User if participant.kind == "user" else Agent
+            member = await view.find_row(participant.member_id, table)
+            authors[participant.id] = {"_id": participant.member_id, "name": member.name if member else ""}
+    return authors

@@ -1,0 +1,92 @@
+"""Mistakes in arguments, said so that a model can mend them: what was wrong, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+
+MENTIONED = 5
+
+
+def closest(word: str, among: Iterable[str]) -> str | None:
+    """The word that was probably meant."""
+    words = list(among)
+    camel = to_camel(word)
+    if camel in words:
+        return camel
+    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def argument_errors(error: ValidationError, known: Sequence[str]) -> str:
+    """What is wrong with the arguments of a call whose names are `known`."""
+    return _listed(error, "argument", known)
+
+
+def field_errors(error: ValidationError) -> str:
+    """What is wrong with the fields of a row."""
+    return _listed(error, "field", ())
+
+
+def _listed(error: ValidationError, noun: str, known: Sequence[str]) -> str:
+    texts = [_sentence(detail, noun, known) for detail in error.errors(include_url=False, include_context=True)]
+    unique = list(dict.fromkeys(texts))
+    return " ".join(unique[:MENTIONED])
+
+
+def _sentence(detail: Any, noun: str, known: Sequence[str]) -> str:
+    path, kind, context, value = detail["loc"], detail["type"], detail.get("ctx", {}), detail.get("input")
+    name = ".".join(str(part) for part in path)
+    if kind == "extra_forbidden":
+        meant = closest(name, known)
+        hint = f": did you mean '{meant}'?" if meant else f". Known: {', '.join(known)}."
+        return f"Unknown {noun} '{name}'{hint}"
+    if kind == "missing":
+        return f"Missing {noun} '{name}'."
+    if kind == "literal_error":
+        return f"'{name}' must be {context['expected']}, not {_short(value)}."
+    if kind == "string_too_long":
+        return f"'{name}' has {len(value):,} characters; at most {context['max_length']:,} are possible."
+    if kind == "string_too_short":
+        return f"'{name}' must not be empty."
+    if kind == "too_long":
+        return f"'{name}' has {context['actual_length']} items; at most {context['max_length']} are possible."
+    if kind == "too_short":
+        return f"'{name}' must not be empty."
+    if kind == "string_pattern_mismatch":
+        return f"'{name}' is not of the right form: {_short(value)}."
+    if kind in _LIMITS:
+        word, key = _LIMITS[kind]
+        return f"'{name}' must be {word} {context[key]}, not {_short(value)}."
+    if kind == "value_error":
+        return f"{context['error']}." if not path else f"'{name}': {context['error']}."
+    wanted = _KINDS.get(kind.removesuffix("_type").removesuffix("_parsing"))
+    return f"'{name}' must be {wanted or 'something else'}, not {_short(value)}."
+
+
+_LIMITS = {
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
+    "greater_than": ("more than", "gt"),
+    "less_than": ("less than", "lt"),
+}
+_KINDS = {
+    "string": "a text",
+    "int": "a whole number",
+    "int_from_float": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "an object",
+}
+
+
+def _short(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else type(value).__name__ if value is not None else "null"
+    if isinstance(value, bool | int | float):
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
