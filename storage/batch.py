@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import anyio
 
 from storage.row import Row
+
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Receipt:
 class Changes:
     """Rows by table and id as they will be (None: gone), with what the database needs to get there.
 
+    `gone` are the stored rows that go, by `seq`; `deletes` is true as well when a row goes that was never stored.
     `dropped` are conversations that go with all they hold, `stripped` tags that go from every row: SQL does both, so
     such changes are committed `alone`.
     """
@@ -32,11 +36,13 @@ class Changes:
     rows: dict[type[Row], dict[str, Row | None]] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
     before: dict[str, Row] = field(default_factory=dict)
+    gone: dict[int, Row] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     aliases: dict[str, Row] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     stripped: list[str] = field(default_factory=list)
     alone: bool = False
+    deletes: bool = False
 
     def insert(self, row: Row) -> None:
         """Stage a new row."""
@@ -52,44 +58,43 @@ class Changes:
     def delete(self, row: Row) -> None:
         """Stage the end of a row."""
         self.rows.setdefault(type(row), {})[row.id] = None
+        self.deletes = True
+        self.aliases.pop(row.id, None)
         if row.id in self.fresh:
             self.fresh.discard(row.id)
         else:
-            self.before.setdefault(row.id, row)
+            self.gone[row.seq] = self.before.setdefault(row.id, row)
 
     def merge(self, later: Changes) -> None:
         """Take over what a request staged on top of this."""
+        for gone in later.gone.values():
+            self.delete(gone)
         for rows in later.rows.values():
             for row_id, row in rows.items():
-                before = later.before.get(row_id)
                 if row is not None and row_id in later.fresh:
                     self.insert(row)
-                elif row is not None and before is not None:
-                    self.update(before, row)
-                elif before is not None:
-                    self.delete(before)
+                elif row is not None:
+                    self.update(later.before[row_id], row)
+        self.deletes |= later.deletes
         self.receipts.update(later.receipts)
         self.aliases.update(later.aliases)
         self.dropped += later.dropped
         self.stripped += later.stripped
 
-    def inserted(self, table: type[Row]) -> list[Row]:
+    def inserted(self, table: type[R]) -> list[R]:
         """The new rows of a table, in commit order."""
-        return [row for row_id, row in self.rows.get(table, {}).items() if row is not None and row_id in self.fresh]
+        staged = cast("dict[str, R | None]", self.rows.get(table, {}))
+        return [row for row_id, row in staged.items() if row is not None and row_id in self.fresh]
 
     def updated(self, table: type[Row]) -> Iterator[tuple[Row, Row]]:
         """The changed rows of a table as (before, after)."""
         for row_id, row in self.rows.get(table, {}).items():
-            if row is not None and row_id in self.before:
+            if row is not None and row_id in self.before and row_id not in self.fresh:
                 yield self.before[row_id], row
 
     def deleted(self, table: type[Row]) -> list[Row]:
-        """The rows of a table that go."""
-        return [
-            self.before[row_id]
-            for row_id, row in self.rows.get(table, {}).items()
-            if row is None and row_id in self.before
-        ]
+        """The stored rows of a table that go."""
+        return [row for row in self.gone.values() if type(row) is table]
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.receipts)

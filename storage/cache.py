@@ -36,9 +36,11 @@ class ByteBudget(Generic[K, V]):
         """Keep `value`, and let go of the least recently used ones beyond the budget."""
         size = self._size(value)
         self.discard(key)
+        if size > self.budget:
+            return
         self._entries[key] = (value, size)
         self.used += size
-        while self.used > self.budget and self._entries:
+        while self.used > self.budget:
             _, (_, freed) = self._entries.popitem(last=False)
             self.used -= freed
 

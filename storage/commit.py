@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from storage.batch import Changes
+from storage.batch import Changes, Receipt
 from storage.fields import to_timestamp
 from storage.row import Row, by_name, columns
 from storage.tables import TABLES, Attachment, Comment, Conversation, Message, Participant, Reaction
@@ -26,6 +26,13 @@ class Committer:
         Raises:
             duckdb.Error: the disk or the file failed; requests were checked before, so it is never their fault.
         """
+        try:
+            self._write(changes, list(changes.receipts.values()), next_seq)
+        except duckdb.ConstraintException:
+            # A key that its client called new was used before. The request counts, the first receipt stays.
+            self._write(changes, self._without_receipt(changes), next_seq)
+
+    def _write(self, changes: Changes, receipts: Sequence[Receipt], next_seq: int) -> None:
         connection = self._connection
         connection.begin()
         try:
@@ -37,21 +44,31 @@ class Committer:
                 self._append(table.table, [row.stored() for row in changes.inserted(table)])
                 for before, after in changes.updated(table):
                     self._update(before, after)
-                self._delete(table, changes.deleted(table), next_seq)
+                self._delete(table, changes.deleted(table))
             self._append("aliases", [[row.id, row.table, row.seq] for row in changes.aliases.values()])
             self._append(
                 "requests",
-                [[r.key, r.arguments, r.kind, r.result, to_timestamp(r.kept_until)] for r in changes.receipts.values()],
+                [[r.key, r.arguments, r.kind, r.result, to_timestamp(r.kept_until)] for r in receipts],
             )
+            if changes.deletes:
+                # A commit number is never given out again, not even when its row was the last one.
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('seq', ?)", [str(next_seq)])
             connection.commit()
         except BaseException:
             self._appenders.clear()
             connection.rollback()
             raise
 
+    def _without_receipt(self, changes: Changes) -> list[Receipt]:
+        used = self._connection.execute(
+            "SELECT key FROM requests WHERE key IN (SELECT unnest(?::VARCHAR[]))", [list(changes.receipts)]
+        ).fetchall()
+        return [receipt for key, receipt in changes.receipts.items() if (key,) not in used]
+
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the main file."""
-        self._connection.execute("CHECKPOINT")
+        """Fold the write-ahead log into the main file. Waits for the queries that are running."""
+        # Without FORCE it fails whenever a reader is in the middle of a query.
+        self._connection.execute("FORCE CHECKPOINT")
 
     def _append(self, table: str, rows: Sequence[list[Any]]) -> None:
         if not rows:
@@ -75,12 +92,9 @@ class Committer:
             [*(value for _, value in changed), after.seq],
         )
 
-    def _delete(self, table: type[Row], rows: Sequence[Row], next_seq: int) -> None:
-        if not rows:
-            return
-        self._delete_where(table, "seq IN (SELECT unnest(?::BIGINT[]))", [row.seq for row in rows])
-        # A commit number is never given out again, not even when its row was the last one.
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('seq', ?)", [str(next_seq)])
+    def _delete(self, table: type[Row], rows: Sequence[Row]) -> None:
+        if rows:
+            self._delete_where(table, "seq IN (SELECT unnest(?::BIGINT[]))", [row.seq for row in rows])
 
     def _delete_where(self, table: type[Row], condition: str, value: object) -> None:
         self._connection.execute(
@@ -110,7 +124,8 @@ class Committer:
 def fold(connection: duckdb.DuckDBPyConnection, message_times: dict[str, int], seq: int) -> None:
     """Write the derived `lastMessageTime` of conversations, which covers all messages below `seq`."""
     connection.execute(
-        f'UPDATE "{Conversation.table}" SET "lastMessageTime" = given.moment '
+        f'UPDATE "{Conversation.table}" '
+        'SET "lastMessageTime" = greatest(coalesce("lastMessageTime", given.moment), given.moment) '
         "FROM (SELECT unnest(?::VARCHAR[]) AS id, make_timestamp_ms(unnest(?::BIGINT[])) AS moment) AS given "
         f'WHERE "{Conversation.table}"._id = given.id',
         [list(message_times), list(message_times.values())],

@@ -25,6 +25,8 @@ def open_file(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     Raises:
         StorageFault: the file is damaged, foreign, or open in another program.
     """
+    if _is_foreign(path):  # DuckDB would look for an extension that reads it
+        raise StorageFault(f"{path} is not a DuckDB database. Move it away, or choose another directory with --data.")
     config: dict[str, Any] = {
         "storage_compatibility_version": STORAGE_VERSION,
         "memory_limit": memory_limit,
@@ -40,13 +42,20 @@ def open_file(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
         raise StorageFault(_reason(path, error)) from error
 
 
+def _is_foreign(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:  # not there yet, or DuckDB will say what is wrong
+        return False
+    return head != b"" and head[8:] != b"DUCK"
+
+
 def _reason(path: Path, error: duckdb.Error) -> str:
     text = str(error)
     first_line = text.splitlines()[0] if text else type(error).__name__
     if "Could not set lock" in text:
         return f"{path} is open in another program; close it there (it is not safe to share: use analytics.duckdb)."
-    if "not a valid DuckDB database" in text or "magic bytes" in text:
-        return f"{path} is not a DuckDB database. Move it away, or choose another directory with --data."
     return f"{path} cannot be opened: {first_line} Move it away or restore a copy; it was left as it is."
 
 

@@ -17,11 +17,16 @@ from storage.errors import StorageFault
 from storage.fields import to_timestamp
 from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
-from storage.row import column_list
+from storage.row import Row, column_list
 from storage.store import Store
-from storage.tables import TABLES, Message, User
+from storage.tables import TABLES, Conversation, Message, Participant, User
+from storage.timeline import Timeline
 from storage.view import View
 from storage.writer import Writer
+
+WARM = 10_000
+"""So many conversations are brought into memory behind the first answers, as far as the budget of the cache goes."""
+WARM_SLICE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,9 @@ class Engine:
             rows_bytes=options.rows_bytes,
             messages_bytes=options.messages_bytes,
             next_seq=next_seq,
+            message_times=message_times,
             zone=ZoneInfo(options.zone) if options.zone else None,
         )
-        store.message_times.update(message_times)
         writer = Writer(
             store,
             directory,
@@ -92,7 +97,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to commit, and load in the background what reads will need."""
-        for work in (self.writer.commit_loop(), self._load_timeline(), self._drop_old_receipts()):
+        for work in (self.writer.commit_loop(), self._load_timelines(), self._drop_old_receipts()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
@@ -102,12 +107,28 @@ class Engine:
         if error is not None:
             self.writer.fail(error)
 
-    async def _load_timeline(self) -> None:
-        self.store.timeline.load(
-            await self.store.database.select(
-                f'SELECT "conversationId", list(seq ORDER BY seq) FROM "{Message.table}" GROUP BY ALL'
-            )
+    async def _load_timelines(self) -> None:
+        tables: tuple[tuple[Timeline, type[Row]], ...] = (
+            (self.store.roster, Participant),
+            (self.store.timeline, Message),
         )
+        for timeline, table in tables:
+            timeline.load(
+                await self.store.database.select(
+                    f'SELECT "conversationId", list(seq ORDER BY seq) FROM "{table.table}" GROUP BY ALL'
+                )
+            )
+
+        await self._warm()
+
+    async def _warm(self) -> None:
+        """Who writes next most likely writes where somebody wrote last."""
+        recent = await self.store.database.select(
+            f'SELECT _id FROM "{Conversation.table}" ORDER BY "lastMessageTime" DESC NULLS LAST LIMIT {WARM}'
+        )
+        ids = [row_id for (row_id,) in reversed(recent)]
+        for begin in range(0, len(ids), WARM_SLICE):
+            await self.store.warm(ids[begin : begin + WARM_SLICE])
 
     async def _drop_old_receipts(self) -> None:
         now = to_timestamp(time.time_ns() // 1_000_000)

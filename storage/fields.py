@@ -6,13 +6,20 @@ Times are epoch milliseconds in Python and in structured results, ISO 8601 in te
 
 from __future__ import annotations
 
+import math
+from array import array
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainSerializer
+from pydantic import AfterValidator, Field, PlainSerializer
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQL's TIMESTAMP is UTC without saying so
+EARLIEST_MS = -62_135_596_800_000
+LATEST_MS = 253_402_300_799_999
+"""The years 1 to 9999, which ISO 8601 and SQL can say."""
+JSON_DEPTH = 100
+"""How deep lists and objects in a JSON field may be nested: serializers have limits, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +48,8 @@ def ref(*tables: str, typed: bool = True) -> RefersTo:
 
 
 def iso(ms: int) -> str:
-    """ISO 8601 in UTC of epoch milliseconds: `1710000000000` is `2024-03-09T16:00:00Z`."""
-    seconds, millis = divmod(ms, 1000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
+    """ISO 8601 in UTC of epoch milliseconds: `1710000000000` is `2024-03-09T16:00:00.000Z`."""
+    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
 
 
 def to_timestamp(ms: int) -> datetime:
@@ -57,11 +62,64 @@ def from_timestamp(moment: datetime) -> int:
     return round((moment - EPOCH) / timedelta(milliseconds=1))
 
 
-Time = Annotated[int, Sql("TIMESTAMP"), PlainSerializer(iso, return_type=str, when_used="json")]
+# What passes these checks can be stored and read again: an error in the writer would hit everybody's requests.
+
+
+def _representable(ms: int) -> int:
+    if not EARLIEST_MS <= ms <= LATEST_MS:
+        raise ValueError("a time is in epoch milliseconds, between the years 1 and 9999")
+    return ms
+
+
+def _single_precision(values: list[float]) -> list[float]:
+    """As the column keeps them, so that memory and file say the same."""
+    rounded = array("f", values).tolist()
+    if not all(map(math.isfinite, rounded)):
+        raise ValueError("the numbers of a vector are finite and of single precision")
+    return rounded
+
+
+def _storable(value: Any) -> Any:
+    if not _is_json(value, JSON_DEPTH):
+        raise ValueError(
+            f"this is not JSON: Unicode text, finite numbers, true, false, null, lists and objects, {JSON_DEPTH} deep"
+        )
+    return value
+
+
+def _is_json(value: Any, depth: int) -> bool:
+    match value:
+        case None | bool() | int():
+            return True
+        case float():
+            return math.isfinite(value)
+        case str():
+            return _is_unicode(value)
+        case list():
+            return depth > 0 and all(_is_json(item, depth - 1) for item in value)
+        case dict():
+            return depth > 0 and all(
+                isinstance(key, str) and _is_unicode(key) and _is_json(item, depth - 1) for key, item in value.items()
+            )
+    return False
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+Time = Annotated[
+    int, Sql("TIMESTAMP"), AfterValidator(_representable), PlainSerializer(iso, return_type=str, when_used="json")
+]
+Seq = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[float, Sql("DOUBLE")]
-Json = Annotated[Any, Sql("JSON")]
-JsonList = Annotated[list[Any], Sql("JSON")]
-Vector = Annotated[list[float], Sql("FLOAT[]")]
+Json = Annotated[Any, Sql("JSON"), AfterValidator(_storable)]
+JsonList = Annotated[list[Any], Sql("JSON"), AfterValidator(_storable)]
+Vector = Annotated[list[float], Sql("FLOAT[]"), AfterValidator(_single_precision)]
 
 UserId = Annotated[str, ref("users")]
 AgentId = Annotated[str, ref("agents")]

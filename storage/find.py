@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from storage.errors import Invalid
 from storage.fields import from_timestamp, to_timestamp
 from storage.predicate import Predicate
 from storage.row import Column, Row, by_name, column_list, columns
-from storage.store import Store
+from storage.store import Store, table_of
 
 R = TypeVar("R", bound=Row)
 
 MAX_TERMS = 10
-OPERATORS: dict[str, str] = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-"""The comparisons; `in`, `has` (of lists), `contains` (of text, ignoring case) and `exists` are written out below."""
+MAX_VALUES = 1_000
+ORDERED_CHARS = 200
+OPERATORS: dict[str, str] = {"eq": "=", "ne": "IS DISTINCT FROM", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+"""The comparisons; what is absent is not equal, too. `in`, `has` (of lists), `contains` (of text, ignoring case) and
+`exists` are written out below."""
 ALL_OPERATORS = (*OPERATORS, "in", "has", "contains", "exists")
 
 LIKE_ENOUGH = 0.8
@@ -33,6 +36,12 @@ class Order:
 
     column: Column
     descending: bool
+
+    @property
+    def key(self) -> str:
+        """What is compared. Of a text its beginning: cursors carry it."""
+        field = f't."{self.column.name}"'
+        return f"left({field}, {ORDERED_CHARS})" if self.column.sql == "VARCHAR" else field
 
 
 def column_named(table: type[Row], name: str) -> Column:
@@ -52,7 +61,10 @@ def parse_order(table: type[Row], order: str | None) -> Order:
     """`field` or `-field`; None is the newest first."""
     if order is None:
         return Order(column_named(table, "seq"), descending=True)
-    return Order(column_named(table, order.removeprefix("-")), descending=order.startswith("-"))
+    column = column_named(table, order.removeprefix("-"))
+    if column.sql == "JSON" or column.sql.endswith("[]"):
+        raise Invalid(f"{column.name} has no order.")
+    return Order(column, descending=order.startswith("-"))
 
 
 def conditions(table: type[Row], where: Mapping[str, Any] | None, zone: tzinfo | None) -> tuple[list[str], list[Any]]:
@@ -68,6 +80,8 @@ def conditions(table: type[Row], where: Mapping[str, Any] | None, zone: tzinfo |
     for name, wanted in (where or {}).items():
         column = column_named(table, name)
         terms = wanted.items() if isinstance(wanted, dict) else [("eq", wanted)]
+        if not terms:
+            raise Invalid(f"{name}: the condition is empty. Operators: {', '.join(ALL_OPERATORS)}.")
         for operator, value in terms:
             text, parameters = _term(column, operator, value, zone)
             texts.append(text)
@@ -85,12 +99,12 @@ def _term(column: Column, operator: str, value: Any, zone: tzinfo | None) -> tup
                 raise Invalid(f"{column.name}: exists takes true or false.")
             return f"{field} IS {'NOT ' if value else ''}NULL", []
         case "in":
-            if not isinstance(value, list) or not value:
-                raise Invalid(f"{column.name}: in takes a list of values.")
+            if not isinstance(value, list) or not 0 < len(value) <= MAX_VALUES:
+                raise Invalid(f"{column.name}: in takes a list of 1 to {MAX_VALUES} values.")
             return f"{field} IN ({', '.join('?' * len(value))})", [_parameter(column, one, zone) for one in value]
         case "has":
-            if not column.sql.endswith("[]"):
-                raise Invalid(f"{column.name} is not a list; use eq, or contains for a part of a text.")
+            if column.sql != "VARCHAR[]":
+                raise Invalid(f"{column.name} is not a list of texts; use eq, or contains for a part of a text.")
             return f"list_contains({field}, ?)", [_plain(column, value)]
         case "contains":
             if column.sql != "VARCHAR":
@@ -112,32 +126,48 @@ def _plain(column: Column, value: Any) -> str:
 def _parameter(column: Column, value: Any, zone: tzinfo | None) -> Any:
     match column.sql:
         case "TIMESTAMP":
-            return _moment(column, value, zone)
+            return moment(column, value, zone)
         case "BOOLEAN" if isinstance(value, bool):
             return value
         case "BIGINT" | "DOUBLE" if isinstance(value, int | float) and not isinstance(value, bool):
-            return value
+            if math.isfinite(value):
+                return max(-(2**63), min(value, 2**63 - 1))
         case "VARCHAR":
-            return _plain(column, value)
-        case sql if sql.endswith("[]") and isinstance(value, list):
-            return value
-        case sql if sql.endswith("[]"):
+            return _meant(column, _plain(column, value))
+        case "VARCHAR[]" if isinstance(value, list):
+            return [_plain(column, item) for item in value]
+        case "VARCHAR[]":
             raise Invalid(f'{column.name} is a list; use {{"has": ...}} for one of its items.')
-        case "JSON":
-            raise Invalid(f"{column.name} holds any JSON; only exists can be asked of it.")
+        case "JSON" | "FLOAT[]":
+            raise Invalid(f"Of {column.name} only exists can be asked.")
     raise Invalid(f"{column.name} cannot be compared with {json.dumps(value)}.")
 
 
-def _moment(column: Column, value: Any, zone: tzinfo | None) -> datetime:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return to_timestamp(int(value))
+def _meant(column: Column, value: str) -> str:
+    """A text that the column could hold: a wrong literal or an id of another table would only find nothing."""
+    if get_origin(column.annotation) is Literal and value not in (allowed := get_args(column.annotation)):
+        raise Invalid(f"{column.name} is one of {', '.join(map(repr, allowed))}, not {value!r}.")
+    refers, named = column.refers_to, table_of(value)
+    if refers is not None and refers.typed and named is not None and named.table not in refers.tables:
+        raise Invalid(f"{column.name} is an id of {' or '.join(refers.tables)}; '{value}' is one of {named.table}.")
+    return value
+
+
+def moment(column: Column, value: Any, zone: tzinfo | None) -> datetime:
+    """The time that a caller gave for `column`. Without an offset it is of `zone` (None: the machine's).
+
+    Raises:
+        Invalid: it is neither epoch milliseconds nor ISO 8601.
+    """
     try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return to_timestamp(int(value))
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=zone)
+        return to_timestamp(round(time.timestamp() * 1000))
+    except (TypeError, ValueError, OverflowError, OSError):
         raise Invalid(f"{column.name} takes epoch milliseconds or an ISO 8601 time.") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    return to_timestamp(round(moment.timestamp() * 1000))
 
 
 async def find(
@@ -164,41 +194,48 @@ async def find(
         text, more = _after(by, _decoded(by, cursor))
         texts.append(text)
         values += more
-    key, direction = f't."{by.column.name}"', "DESC" if by.descending else "ASC"
+    direction = "DESC" if by.descending else "ASC"
     rows = await store.database.select(
         f'SELECT {column_list(table, "t.")} FROM "{table.table}" t WHERE {" AND ".join(texts)} '
-        f"ORDER BY {key} {direction} NULLS LAST, t.seq {direction} LIMIT {limit + 1}",
+        f"ORDER BY {by.key} {direction} NULLS LAST, t.seq {direction} LIMIT {limit + 1}",
         values,
     )
-    found = [store.current(table.loaded(row)) for row in rows[:limit]]
-    return found, _encoded(by, found[-1]) if len(rows) > limit else None
+    found = [table.loaded(row) for row in rows[:limit]]
+    next_cursor = _encoded(by, found[-1]) if len(rows) > limit else None
+    return [store.current(row) for row in found], next_cursor
 
 
 def _after(by: Order, position: tuple[Any, int]) -> tuple[str, list[Any]]:
     value, seq = position
-    key, sign = f't."{by.column.name}"', "<" if by.descending else ">"
+    sign = "<" if by.descending else ">"
     if value is None:
-        return f"({key} IS NULL AND t.seq {sign} ?)", [seq]
-    return f"({key} {sign} ? OR ({key} = ? AND t.seq {sign} ?) OR {key} IS NULL)", [value, value, seq]
+        return f"({by.key} IS NULL AND t.seq {sign} ?)", [seq]
+    text = f"({by.key} {sign} ? OR ({by.key} = ? AND t.seq {sign} ?) OR {by.key} IS NULL)"
+    return text, [value, value, seq]
 
 
 def _encoded(by: Order, last: Row) -> str:
     value = last.stored()[[column.name for column in columns(type(last))].index(by.column.name)]
     if isinstance(value, datetime):
         value = from_timestamp(value)
-    text = json.dumps([by.column.name, by.descending, value, last.seq], separators=(",", ":"))
+    elif isinstance(value, str):
+        value = value[:ORDERED_CHARS]
+    text = json.dumps([by.column.name, by.descending, value, last.seq], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _decoded(by: Order, cursor: str) -> tuple[Any, int]:
     try:
         name, descending, value, seq = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error, TypeError):
+        same = name == by.column.name and descending is by.descending
+        if same and not (type(seq) is int and 0 <= seq < 2**63):
+            raise ValueError(seq)
+        if same and value is not None:
+            value = _parameter(by.column, value, None)
+    except (ValueError, TypeError, RecursionError, Invalid):
         raise Invalid("That cursor is not one of ours; pass nextCursor as it came.") from None
-    if name != by.column.name or descending is not by.descending or not isinstance(seq, int):
+    if not same:
         raise Invalid("That cursor belongs to another order; start again without it.")
-    if value is not None and by.column.is_time:
-        value = to_timestamp(value)
     return value, seq
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from storage.row import INTERNAL
@@ -11,27 +11,37 @@ from storage.tables import Message
 _ON_THE_PAGE = INTERNAL | {"conversation_id", "vector"}
 
 
-@dataclass(frozen=True, slots=True)
 class Listed:
-    """`data` for the structured result and the same as JSON `text`, with ISO times."""
+    """`data` for the structured result, `text` the same as JSON with ISO times. Both are made when first asked for."""
 
-    seq: int
-    author: str
-    data: dict[str, Any]
-    text: str
+    def __init__(self, message: Message) -> None:
+        self.message = message
+
+    @property
+    def seq(self) -> int:
+        """The commit number of the message."""
+        return self.message.seq
+
+    @property
+    def author(self) -> str:
+        """The participant who wrote it."""
+        return self.message.author_participant_id
 
     @property
     def size(self) -> int:
-        """Roughly its bytes in memory: two forms of the text, a dict and its keys."""
-        return 700 + 2 * len(self.text)
+        """Roughly its bytes in memory: the row, two forms of the text, a dict."""
+        return 2_000 + 3 * len(self.message.content)
 
-    @classmethod
-    def of(cls, message: Message) -> Listed:
-        """The listed form of a row; the usual status is left out."""
-        left_out = _ON_THE_PAGE | {"status"} if message.status == "sent" else _ON_THE_PAGE
-        return cls(
-            seq=message.seq,
-            author=message.author_participant_id,
-            data=message.model_dump(by_alias=True, exclude_none=True, exclude=left_out),
-            text=message.model_dump_json(by_alias=True, exclude_none=True, exclude=left_out),
-        )
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The structured form."""
+        return self.message.model_dump(by_alias=True, exclude_none=True, exclude=self._left_out)
+
+    @cached_property
+    def text(self) -> str:
+        """The text form."""
+        return self.message.model_dump_json(by_alias=True, exclude_none=True, exclude=self._left_out)
+
+    @property
+    def _left_out(self) -> set[str]:
+        return _ON_THE_PAGE | {"status"} if self.message.status == "sent" else _ON_THE_PAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +19,17 @@ def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     Raises:
         StorageFault: the tables in it are not ours.
     """
-    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    tables = connection.execute(
+        "SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal"
+    ).fetchall()
     if not tables:
         return 0
-    if "meta" in tables:
-        found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-        if found:
-            return int(found[0])
+    if ("meta",) in tables:
+        # A foreign table of that name may have any columns.
+        with contextlib.suppress(duckdb.BinderException, ValueError):
+            found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+            if found:
+                return int(found[0])
     raise StorageFault(f"{path} is a DuckDB database, but not of one-mcp. Choose another directory with --data.")
 
 

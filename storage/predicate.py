@@ -199,4 +199,4 @@ class Not(Predicate):
     @override
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         text, values = self.part.sql(alias)
-        return f"NOT {text}", values
+        return f"NOT coalesce({text}, FALSE)", values

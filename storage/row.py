@@ -101,7 +101,8 @@ class Row(Result):
             column.attribute: value if column.from_sql is None or value is None else column.from_sql(value)
             for column, value in zip(columns(cls), values, strict=True)
         }
-        return cls.model_construct(**fields)
+        # One set for all rows: nobody asks which fields were given, and a set a row is as large as its values.
+        return cls.model_construct(_fields_set=all_fields(cls), **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,12 @@ def columns(table: type[Row]) -> tuple[Column, ...]:
         *(c for c in found if c.attribute != "created_at"),
         *(c for c in found if c.attribute == "created_at"),
     )
+
+
+@cache
+def all_fields(table: type[Row]) -> set[str]:
+    """The Python names of all fields."""
+    return set(table.model_fields)
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import tzinfo
 from typing import TypeVar, cast
 
@@ -26,9 +27,12 @@ HOT_LOOKUPS: frozenset[tuple[type[Row], str]] = frozenset(
 RECENT_RECEIPTS_BYTES = 8 << 20
 
 
+_SIZED = (str, list, dict)
+
+
 def row_size(row: Row) -> int:
     """Roughly the bytes a row takes in memory: an object, its dict, and its strings."""
-    return 900 + sum(len(value) for value in row.__dict__.values() if isinstance(value, str | list | dict))
+    return 900 + sum([len(value) for value in row.__dict__.values() if type(value) in _SIZED])
 
 
 def rows_size(rows: dict[str, Row]) -> int:
@@ -39,36 +43,63 @@ def rows_size(rows: dict[str, Row]) -> int:
 class Store:
     """Committed rows, for reading. Everything here is consistent with what has been acknowledged.
 
-    `rows_bytes` and `messages_bytes` bound the caches; `zone` is that of times without an offset (None: the
+    `rows_bytes` and `messages_bytes` bound the caches; `message_times` are the derived times of conversations that the
+    file does not have yet; `zone` is that of times without an offset (None: the
     machine's).
     """
 
     def __init__(
-        self, database: Database, *, rows_bytes: int, messages_bytes: int, next_seq: int, zone: tzinfo | None
+        self,
+        database: Database,
+        *,
+        rows_bytes: int,
+        messages_bytes: int,
+        next_seq: int,
+        message_times: Mapping[str, int],
+        zone: tzinfo | None,
     ) -> None:
         self.database = database
         self.zone = zone
         self.timeline = Timeline()
+        self.roster = Timeline()
         self.receipts: ByteBudget[str, Receipt] = ByteBudget(RECENT_RECEIPTS_BYTES, lambda r: 300 + len(r.result))
-        self.message_times: dict[str, int] = {}
+        self.deletions = 0
+        self.message_times = dict(message_times)
+        self._unfolded = set(message_times)
         self._published_seq = next_seq
         self._loads = Loads()
-        self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 2, row_size)
-        self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes // 2, rows_size)
+        # A conversation has several participants, so the answers to lookups take most of the room.
+        self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 4, row_size)
+        self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 4, rows_size)
         self._listed: ByteBudget[int, Listed] = ByteBudget(messages_bytes, lambda listed: listed.size)
 
     # -- rows by id ------------------------------------------------------------------------------------------------
 
     async def row(self, row_id: str, table: type[R]) -> R | None:
         """The committed row of that id in `table`, or None."""
-        cached = self._rows.get(row_id)
+        cached = self.remembered(row_id)
         if cached is not None:
             return cached if isinstance(cached, table) else None
         return await self._load(row_id, table)
 
+    def remembered(self, row_id: str) -> Row | None:
+        """The committed row of that id if it is in memory."""
+        row = self._rows.get(row_id)
+        if row is not None:
+            return self.current(row)
+        listed = self._listed.get(native_seq(row_id, Message))
+        return listed.message if listed is not None and listed.message.id == row_id else None
+
+    def _remember(self, row: Row) -> None:
+        """Keep a row; messages are kept once, as pages of them show them."""
+        if isinstance(row, Message) and native_seq(row.id, Message) == row.seq:
+            self._listed.put(row.seq, Listed(row))
+        else:
+            self._rows.put(row.id, row)
+
     async def row_anywhere(self, row_id: str) -> Row | None:
         """The committed row of that id in any table, or None."""
-        cached = self._rows.get(row_id)
+        cached = self.remembered(row_id)
         if cached is not None:
             return cached
         table = table_of(row_id)
@@ -90,35 +121,102 @@ class Store:
             )
         if not found:
             return None
-        row = self.current(table.loaded(found[0]))
+        row = table.loaded(found[0])
         if not load.stale:
-            self._rows.put(row_id, row)
-        return row
+            self._remember(row)
+        return self.current(row)
+
+    async def rows(self, ids: Collection[str], *, keep: bool) -> dict[str, Row]:
+        """The committed rows of those ids, of whatever table: one query a table for all that memory lacks.
+
+        `keep` says whether they are worth remembering.
+        """
+        found = {row_id: row for row_id in ids if (row := self.remembered(row_id)) is not None}
+        missing = [row_id for row_id in ids if row_id not in found]
+        with ExitStack() as stack:
+            loads = {row_id: stack.enter_context(self._loads.track(row_id)) for row_id in missing} if keep else {}
+            for table, seqs in (await self._places(missing)).items():
+                loaded = await self.database.select(
+                    f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq IN (SELECT unnest(?::BIGINT[]))',
+                    [list(seqs)],
+                )
+                found |= {row.id: row for row in map(table.loaded, loaded) if seqs[row.seq] == row.id}
+        for row_id, load in loads.items():
+            if row_id in found and not load.stale:
+                self._remember(found[row_id])
+        return {row_id: self.current(row) for row_id, row in found.items()}
+
+    async def _places(self, ids: Sequence[str]) -> dict[type[Row], dict[int, str]]:
+        """Which id may be at which `seq` of which table."""
+        places: dict[type[Row], dict[int, str]] = {}
+        if not ids:
+            return places
+        for row_id in ids:
+            table = table_of(row_id)
+            if table is not None and 0 <= native_seq(row_id, table) < self._published_seq:
+                places.setdefault(table, {})[native_seq(row_id, table)] = row_id
+        brought = await self.database.select(
+            'SELECT _id, "table", seq FROM aliases WHERE _id IN (SELECT unnest(?::VARCHAR[]))', [list(ids)]
+        )
+        for row_id, name, seq in brought:
+            places.setdefault(BY_NAME[name], {})[seq] = row_id
+        return places
 
     def current(self, row: R) -> R:
-        """The row with the derived fields that are not folded into the file yet."""
-        if isinstance(row, Conversation) and row.id in self.message_times:
-            return row.model_copy(update={"last_message_time": self.message_times[row.id]})
+        """The row with its derived fields as they are now."""
+        if isinstance(row, Conversation):
+            moment = self.message_times.get(row.id)
+            if moment is not None and (row.last_message_time is None or moment > row.last_message_time):
+                return row.model_copy(update={"last_message_time": moment})
         return row
 
     # -- rows by another field ---------------------------------------------------------------------------------------
 
     async def rows_where(self, table: type[R], field: str, value: str) -> dict[str, R]:
         """The committed rows whose `field` (Python name) is, or contains, `value`; by id, in commit order."""
-        hot = (table, field) in HOT_LOOKUPS
-        cached = self._lookups.get((table, field, value)) if hot else None
+        cached = self.remembered_where(table, field, value)
         if cached is not None:
-            return cast("dict[str, R]", cached)
-        name = table.model_fields[field].alias or field
-        condition = f'list_contains("{name}", ?)' if by_name(table)[name].sql.endswith("[]") else f'"{name}" = ?'
+            return cached
         with self._loads.track((table, field, value)) as load:
+            condition, parameter = await self._condition(table, field, value)
             found = await self.database.select(
-                f'SELECT {column_list(table)} FROM "{table.table}" WHERE {condition} ORDER BY seq', [value]
+                f'SELECT {column_list(table)} FROM "{table.table}" WHERE {condition} ORDER BY seq', [parameter]
             )
         rows = {row.id: self.current(row) for row in map(table.loaded, found)}
-        if hot and not load.stale:
+        if (table, field) in HOT_LOOKUPS and not load.stale:
             self._lookups.put((table, field, value), cast("dict[str, Row]", rows))
         return rows
+
+    async def warm(self, conversations: Sequence[str]) -> None:
+        """Bring conversations and who takes part in them into memory, with one query for each."""
+        await self.rows(conversations, keep=True)
+        await self.roster.ready()
+        seqs = [seq for conversation in conversations for seq in self.roster.after(conversation, 0)]
+        keys: dict[str, Lookup] = {name: (Participant, "conversation_id", name) for name in conversations}
+        with ExitStack() as stack:
+            loads = {name: stack.enter_context(self._loads.track(key)) for name, key in keys.items()}
+            found = await self.database.select(
+                f'SELECT {column_list(Participant)} FROM "{Participant.table}" '
+                "WHERE seq IN (SELECT unnest(?::BIGINT[])) ORDER BY seq",
+                [seqs],
+            )
+        answers: dict[str, dict[str, Row]] = {name: {} for name in conversations}
+        for participant in map(Participant.loaded, found):
+            answers[participant.conversation_id][participant.id] = participant
+        for name, rows in answers.items():
+            if not loads[name].stale:
+                self._lookups.put(keys[name], rows)
+
+    def remembered_where(self, table: type[R], field: str, value: str) -> dict[str, R] | None:
+        """The answer of `rows_where` if it is in memory."""
+        return cast("dict[str, R] | None", self._lookups.get((table, field, value)))
+
+    async def _condition(self, table: type[Row], field: str, value: str) -> tuple[str, object]:
+        if table is Participant and field == "conversation_id":
+            await self.roster.ready()
+            return "seq IN (SELECT unnest(?::BIGINT[]))", list(self.roster.after(value, 0))
+        name = table.model_fields[field].alias or field
+        return (f'list_contains("{name}", ?)' if by_name(table)[name].sql.endswith("[]") else f'"{name}" = ?'), value
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +236,7 @@ class Store:
                     [missing],
                 )
             for row in map(Message.loaded, rows):
-                found[row.seq] = listed = Listed.of(row)
+                found[row.seq] = listed = Listed(row)
                 if not load.stale:
                     self._listed.put(row.seq, listed)
         return [found[seq] for seq in seqs if seq in found]
@@ -148,6 +246,7 @@ class Store:
     def publish(self, changes: Changes, next_seq: int) -> None:
         """Make a durable batch visible. All messages below `next_seq` are published after it."""
         self._published_seq = next_seq
+        self.deletions += changes.deletes
         if changes.dropped or changes.stripped:
             # SQL changed rows that the batch does not name.
             self._forget_all()
@@ -156,15 +255,19 @@ class Store:
                 self._loads.touch(row_id)
                 if row is None:
                     self._rows.discard(row_id)
-                else:
-                    self._rows.put(row_id, self.current(row))
+                elif not isinstance(row, Message) or native_seq(row_id, Message) != row.seq:
+                    self._rows.put(row_id, row)
             self._publish_lookups(table, rows, changes.before)
         for row in changes.rows.get(Message, {}).values():
             if isinstance(row, Message):
                 self._publish_message(row, new=row.id in changes.fresh)
+        for participant in changes.inserted(Participant):
+            self.roster.add(participant.conversation_id, participant.seq)
         for gone in changes.deleted(Conversation):
             self.timeline.forget(gone.id)
+            self.roster.forget(gone.id)
             self.message_times.pop(gone.id, None)
+            self._unfolded.discard(gone.id)
         for key, receipt in changes.receipts.items():
             self.receipts.put(key, receipt)
 
@@ -188,15 +291,15 @@ class Store:
                     self._lookups.put(key, overlaid(cached, rows, field, value))
 
     def _publish_message(self, message: Message, *, new: bool) -> None:
-        self._listed.put(message.seq, Listed.of(message))
+        self._listed.put(message.seq, Listed(message))
         if not new:
             self._loads.touch(Message)
             return
         self.timeline.add(message.conversation_id, message.seq)
-        self.message_times[message.conversation_id] = message.created_at
-        conversation = self._rows.get(message.conversation_id)
-        if conversation is not None:
-            self._rows.put(conversation.id, self.current(conversation))
+        # The newest by its own time: an import may bring older ones later.
+        newest = self.message_times.get(message.conversation_id, message.created_at)
+        self.message_times[message.conversation_id] = max(newest, message.created_at)
+        self._unfolded.add(message.conversation_id)
 
     async def fold(self) -> None:
         """Write the derived fields that are only in memory into the file: before checkpoints and queries of them.
@@ -204,13 +307,12 @@ class Store:
         Raises:
             duckdb.Error: the disk or the file failed.
         """
-        times, seq = dict(self.message_times), self._published_seq
+        times = {conversation: self.message_times[conversation] for conversation in self._unfolded}
+        seq = self._published_seq
         if not times:
             return
+        self._unfolded.clear()
         await self.database.write(lambda connection: fold(connection, times, seq))
-        for conversation, moment in times.items():
-            if self.message_times.get(conversation) == moment:
-                del self.message_times[conversation]
 
     def statistics(self) -> dict[str, int]:
         """Bytes and entries of the caches."""

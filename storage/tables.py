@@ -21,6 +21,7 @@ from storage.fields import (
     MessageId,
     ParticipantId,
     PromptId,
+    Seq,
     Step,
     Time,
     ToolId,
@@ -137,7 +138,7 @@ class Participant(Row):
     status: str = Field(description="'active' unless set otherwise")
     is_removed: bool
     added_at: Time
-    last_read_seq: Annotated[int | None, Ext] = Field(None, description="everything up to this message is read")
+    last_read_seq: Annotated[Seq | None, Ext] = Field(None, description="everything up to this message is read")
 
     @property
     def member_id(self) -> str:

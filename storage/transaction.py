@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from pydantic_core import to_json
+from typing_extensions import override
 
 from storage.batch import Changes, Receipt
 from storage.errors import Invalid
 from storage.row import Result, Row
-from storage.store import Store, native_seq
+from storage.store import HOT_LOOKUPS, Store, native_seq
 from storage.tables import Conversation, Tag
 from storage.view import View
 
 R = TypeVar("R", bound=Row)
+Question = tuple[str, type[Row] | None]
+"""An id, and the table that it is looked up in (None: any)."""
 
 HIGHEST_IMPORTED_NUMBER = 10**15
+
+
+class Miss(Exception):
+    """A request needs what memory does not have. It is given up, the row is loaded, and it runs again.
+
+    So nobody waits for the file while they hold the writer's turn.
+    """
+
+    def __init__(self, load: Callable[[], Awaitable[object]], question: Question) -> None:
+        super().__init__(question)
+        self.load = load
+        self.question = question
 
 
 class Transaction(View):
     """Stages rows for one request. Nothing is kept unless the request ends without an error.
 
     Reads see the committed rows, the batches on their way, and the request's own rows. `now` is the time of every row
-    it makes (epoch ms), `seq` the next commit number.
+    it makes (epoch ms), `seq` the next commit number. Unless it `may_wait`, a read of the file raises `Miss`; `absent`
+    are the questions that earlier runs of the request asked in vain.
     """
 
     def __init__(
@@ -34,12 +51,47 @@ class Transaction(View):
         seq: int,
         now: int,
         drained: Callable[[], Awaitable[None]],
+        absent: frozenset[Question] = frozenset(),
+        may_wait: bool = True,
     ) -> None:
         self.changes = Changes()
         super().__init__(store, (self.changes, *below))
         self.seq = seq
         self.now = now
         self._drained = drained
+        self._absent = absent
+        self._may_wait = may_wait
+
+    @override
+    async def _committed(self, row_id: str, table: type[R]) -> R | None:
+        row = self.store.remembered(row_id)
+        if row is not None:
+            return row if isinstance(row, table) else None
+        return await self._looked_up((row_id, table), partial(self.store.row, row_id, table))
+
+    @override
+    async def _committed_anywhere(self, row_id: str) -> Row | None:
+        row = self.store.remembered(row_id)
+        if row is not None:
+            return row
+        return await self._looked_up((row_id, None), partial(self.store.row_anywhere, row_id))
+
+    async def _looked_up(self, question: Question, load: Callable[[], Awaitable[R | None]]) -> R | None:
+        if question in self._absent:
+            return None
+        if self._may_wait:
+            return await load()
+        raise Miss(load, question)
+
+    @override
+    async def _committed_where(self, table: type[R], field: str, value: str) -> dict[str, R]:
+        rows = self.store.remembered_where(table, field, value)
+        if rows is not None:
+            return rows
+        load = partial(self.store.rows_where, table, field, value)
+        if self._may_wait or (table, field) not in HOT_LOOKUPS:
+            return await load()
+        raise Miss(load, (value, None))
 
     async def settle(self) -> None:
         """Wait until everything before this request is durable, and have this one committed on its own.
@@ -69,11 +121,7 @@ class Transaction(View):
             Invalid: the number in `row_id` is too large to be followed.
             pydantic.ValidationError: a field is not of its type.
         """
-        native = native_seq(row_id, table) if row_id else -1
-        if native > HIGHEST_IMPORTED_NUMBER:
-            raise Invalid(f"The number in '{row_id}' is too large.")
-        # Ids that look like ours push the counter ahead of them, so that none is given out twice.
-        seq = max(self.seq, native)
+        seq = self._next_seq(table, row_id)
         row = table.model_validate(
             {
                 "id": row_id or f"{table.prefix}_{seq}",
@@ -83,9 +131,30 @@ class Transaction(View):
                 **fields,
             }
         )
-        self.seq = seq + 1
+        return self._stage(row)
+
+    def place(self, row: R, row_id: str | None, created_at: int) -> R:
+        """Stage a new row that was validated before; it gets its id, its commit number and its time here.
+
+        Raises:
+            Invalid: the number in `row_id` is too large to be followed.
+        """
+        seq = self._next_seq(type(row), row_id)
+        # Nobody else has seen the row, so it need not be copied: that would cost as much as validating it again.
+        row.__dict__.update(id=row_id or f"{row.prefix}_{seq}", seq=seq, rev=seq, created_at=created_at)
+        return self._stage(row)
+
+    def _next_seq(self, table: type[Row], row_id: str | None) -> int:
+        native = native_seq(row_id, table) if row_id else -1
+        if native > HIGHEST_IMPORTED_NUMBER:
+            raise Invalid(f"The number in '{row_id}' is too large.")
+        # Ids that look like ours push the counter ahead of them, so that none is given out twice.
+        return max(self.seq, native)
+
+    def _stage(self, row: R) -> R:
+        self.seq = row.seq + 1
         self.changes.insert(row)
-        if native_seq(row.id, table) != seq:
+        if native_seq(row.id, type(row)) != row.seq:
             self.changes.aliases[row.id] = row
         return row
 

@@ -29,7 +29,7 @@ class View:
             staged = changes.rows.get(table)
             if staged is not None and row_id in staged:
                 return cast("R | None", staged[row_id])
-        return await self.store.row(row_id, table)
+        return await self._committed(row_id, table)
 
     async def row_anywhere(self, row_id: str) -> Row | None:
         """The row of that id in any table, or None."""
@@ -37,13 +37,22 @@ class View:
             for staged in changes.rows.values():
                 if row_id in staged:
                     return staged[row_id]
-        return await self.store.row_anywhere(row_id)
+        return await self._committed_anywhere(row_id)
 
     async def where(self, table: type[R], field: str, value: str) -> Sequence[R]:
         """The rows of `table` whose `field` (Python name) is, or contains, `value`; in commit order."""
-        rows = cast("dict[str, Row]", await self.store.rows_where(table, field, value))
+        rows = cast("dict[str, Row]", await self._committed_where(table, field, value))
         for changes in reversed(self.overlays):
             staged = changes.rows.get(table)
             if staged:
                 rows = overlaid(rows, staged, field, value)
         return cast("Sequence[R]", list(rows.values()))
+
+    async def _committed(self, row_id: str, table: type[R]) -> R | None:
+        return await self.store.row(row_id, table)
+
+    async def _committed_anywhere(self, row_id: str) -> Row | None:
+        return await self.store.row_anywhere(row_id)
+
+    async def _committed_where(self, table: type[R], field: str, value: str) -> dict[str, R]:
+        return await self.store.rows_where(table, field, value)

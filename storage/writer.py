@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -25,7 +26,7 @@ from storage.errors import Conflict, Unavailable
 from storage.row import Result
 from storage.store import Store
 from storage.tables import RESULTS
-from storage.transaction import Transaction
+from storage.transaction import Miss, Question, Transaction
 
 R = TypeVar("R", bound=Result)
 log = logging.getLogger(__name__)
@@ -33,20 +34,29 @@ log = logging.getLogger(__name__)
 LINGER_PASSES = 8
 """Passes of the loop that a batch may wait for while each brings another request."""
 
+RUNS = 6
+"""How often a request is run when it asks for rows that are not in memory; the last run waits for them in its turn."""
+
 DISK_CHECK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An idempotency key: its text, a hash of the arguments, how long to keep the receipt.
+    """An idempotency key of `owner`, who calls it `name`; a hash of the arguments, how long to keep the receipt.
 
     `fresh`: whoever made it says that it was never used, so that the database need not be asked.
     """
 
-    text: str
+    owner: str
+    name: str
     arguments: str
     keep_ms: int
     fresh: bool = False
+
+    @property
+    def text(self) -> str:
+        """As it is stored."""
+        return f"{self.owner}/{self.name}"
 
 
 class Writer:
@@ -81,6 +91,8 @@ class Writer:
         self._committing: Batch | None = None
         self._work = anyio.Event()
         self._failure: str | None = None
+        self._keys: dict[str, anyio.Event] = {}
+        self._refusing = False
         self._closing = False
         self._closed = anyio.Event()
         # What a crash left in the log or in memory only is folded at the first quiet moment.
@@ -98,43 +110,79 @@ class Writer:
             Conflict: the key was used with other arguments.
             Unavailable: the store cannot write.
         """
-        if key is not None and not key.fresh:
-            await self._recall(key)
+        if key is None:
+            return await self._carry_out(request, None)
+        async with self._held(key):
+            receipt = await self._recall(key)
+            if receipt is None:
+                return await self._carry_out(request, key)
+        if receipt.arguments != key.arguments:
+            raise Conflict(f"The key '{key.name}' was used with other arguments. Use a new key for a new request.")
+        return cast("R", RESULTS[receipt.kind].model_validate_json(receipt.result))
+
+    async def _carry_out(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None) -> R:
+        absent: set[Question] = set()
+        for run in range(RUNS):
+            try:
+                result, batch = await self._take_turn(request, key, frozenset(absent), may_wait=run == RUNS - 1)
+            except Miss as miss:
+                if await miss.load() is None:
+                    absent.add(miss.question)
+                continue
+            if batch is not None:
+                await self._durable(batch)
+            return result
+        raise AssertionError("the last run never misses")
+
+    async def _take_turn(
+        self,
+        request: Callable[[Transaction], Awaitable[R]],
+        key: Key | None,
+        absent: frozenset[Question],
+        *,
+        may_wait: bool,
+    ) -> tuple[R, Batch | None]:
         async with self._turn:
             self._check_writable()
-            if key is not None and self._receipt(key) is not None:
-                result, batch = None, self._batch_of(key)
-            else:
-                transaction = Transaction(
-                    self._store, self._below(), seq=self.next_seq, now=self._now(), drained=self._drained
-                )
-                result = await request(transaction)
-                if key is not None:
-                    transaction.keep_receipt(key.text, key.arguments, result, transaction.now + key.keep_ms)
-                batch = self._join(transaction)
-                if transaction.changes.alone:
+            transaction = Transaction(
+                self._store,
+                self._below(),
+                seq=self.next_seq,
+                now=self._now(),
+                drained=self._drained,
+                absent=absent,
+                may_wait=may_wait,
+            )
+            result = await request(transaction)
+            if key is not None:
+                transaction.keep_receipt(key.text, key.arguments, result, transaction.now + key.keep_ms)
+            batch = self._join(transaction)
+            if transaction.changes.alone:
+                with anyio.CancelScope(shield=True):  # nothing else joins, even when nobody waits for the answer
                     await self._drained()
-        if batch is not None:
-            await batch.done.wait()
-            if batch.error is not None:
-                raise Unavailable(f"Nothing was stored: {batch.error}")
-        if result is not None:
-            return result
-        assert key is not None
-        return cast("R", self._replay(key))
+        return result, batch
 
     def _join(self, transaction: Transaction) -> Batch | None:
+        """Let what a request staged join the open batch. Returns the batch that must be durable for it to be true."""
+        self._check_failure()
         if not transaction.changes:
-            return None
+            # What it saw of others' changes may not be durable yet.
+            return self._open or self._committing
         self.next_seq, self._last_time = transaction.seq, transaction.now
         self._open.add(transaction.changes)
         self._work.set()
         return self._open
 
+    async def _durable(self, batch: Batch) -> None:
+        await batch.done.wait()
+        if batch.error is not None:
+            raise Unavailable(f"Nothing was stored: {batch.error}")
+
     async def _drained(self) -> None:
         for batch in (self._committing, self._open or None):
             if batch is not None:
                 await batch.done.wait()
+        self._check_failure()
 
     def _below(self) -> tuple[Changes, ...]:
         return (self._open,) if self._committing is None else (self._open, self._committing)
@@ -142,9 +190,14 @@ class Writer:
     def _now(self) -> int:
         return max(self._last_time, time.time_ns() // 1_000_000)
 
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise Unavailable(self._failure)
+
     def _check_writable(self) -> None:
-        if self._failure is not None or self._closing:
-            raise Unavailable(self._failure or "The hub is stopping; try again in a moment.")
+        self._check_failure()
+        if self._refusing:
+            raise Unavailable("The hub is stopping; try again in a moment.")
         now = time.monotonic()
         if now - self._disk_checked > DISK_CHECK_SECONDS:
             self._disk_checked = now
@@ -157,37 +210,43 @@ class Writer:
 
     # -- idempotency -------------------------------------------------------------------------------------------------
 
-    async def _recall(self, key: Key) -> None:
-        """Bring a receipt of an earlier run of the hub into memory."""
-        if self._receipt(key) is None:
-            found = await self._store.database.select(
-                "SELECT key, arguments, kind, result, epoch_ms(keptUntil) FROM requests WHERE key = ?",
-                [key.text],
-            )
-            if found:
-                self._store.receipts.put(key.text, Receipt(*found[0]))
+    @asynccontextmanager
+    async def _held(self, key: Key) -> AsyncIterator[None]:
+        """One request with a key at a time: the next one finds what the first one left."""
+        while (running := self._keys.get(key.text)) is not None:
+            await running.wait()
+        done = self._keys[key.text] = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._keys[key.text]
+            done.set()
 
-    def _receipt(self, key: Key) -> Receipt | None:
-        batch = self._batch_of(key)
-        return batch.receipts[key.text] if batch is not None else self._store.receipts.get(key.text)
-
-    def _batch_of(self, key: Key) -> Batch | None:
+    async def _recall(self, key: Key) -> Receipt | None:
+        """What was answered to the key, once it is durable."""
         for batch in (self._open, self._committing):
+            # Left behind by a request that was cancelled while it waited.
             if batch is not None and key.text in batch.receipts:
-                return batch
-        return None
-
-    def _replay(self, key: Key) -> Result:
-        receipt = self._receipt(key)
-        if receipt is None or receipt.arguments != key.arguments:
-            name = key.text.partition("/")[2]
-            raise Conflict(f"The key '{name}' was used with other arguments. Use a new key for a new request.")
-        return RESULTS[receipt.kind].model_validate_json(receipt.result)
+                await self._durable(batch)
+                return batch.receipts[key.text]
+        recent = self._store.receipts.get(key.text)
+        if recent is not None or key.fresh:
+            return recent
+        found = await self._store.database.select(
+            "SELECT key, arguments, kind, result, epoch_ms(keptUntil) FROM requests WHERE key = ?", [key.text]
+        )
+        return Receipt(*found[0]) if found else None
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
     async def commit_loop(self) -> None:
         """Commit batches until `close`. Run as a task of the hub."""
+        try:
+            await self._commit_batches()
+        finally:
+            self._closed.set()
+
+    async def _commit_batches(self) -> None:
         while not (self._closing and not self._open):
             with anyio.move_on_after(self._checkpoint_idle if self._uncheckpointed else None):
                 await self._work.wait()
@@ -200,7 +259,6 @@ class Writer:
             if self._uncheckpointed >= self._checkpoint_rows:
                 await self._checkpoint()
         await self._checkpoint()
-        self._closed.set()
 
     async def _linger(self) -> None:
         """Let requests that are on their way join: a pass of the loop that brings none ends the wait."""
@@ -215,8 +273,11 @@ class Writer:
         try:
             await self._store.database.write(lambda _: self._committer.commit(batch, next_seq))
         except duckdb.Error as error:
-            batch.error = str(error).splitlines()[0]
+            batch.error = _reason(error)
             self.fail(error)
+        except BaseException as error:  # a defect ends the loop, and nobody may take the batch for stored
+            batch.error = _reason(error)
+            raise
         else:
             self._store.publish(batch, next_seq)
             self._uncheckpointed += sum(map(len, batch.rows.values()))
@@ -238,7 +299,9 @@ class Writer:
 
     def fail(self, error: BaseException) -> None:
         """Refuse everything from now on, and say why."""
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if self._failure is not None:
+            return
+        reason = _reason(error)
         log.error("the database failed: %s", reason)
         self._failure = f"The database failed and the hub restarts: {reason}"
         if self._open:
@@ -249,7 +312,13 @@ class Writer:
 
     async def close(self) -> None:
         """Refuse new requests and wait until everything that joined is durable and folded."""
-        self._closing = True
+        self._refusing = True
+        async with self._turn:  # who is in the middle of a request may end it
+            self._closing = True
         self._work.set()
         if self._failure is None:
             await self._closed.wait()
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

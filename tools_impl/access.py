@@ -149,19 +149,31 @@ async def required_to_change(view: View, me: Caller, row: Row) -> None:
     Raises:
         Forbidden: it is somebody else's.
     """
-    if me.admin or me.id in (owners := await _owners(view, row)) or (me.user_id and me.user_id in owners):
+    if me.admin or me.id in await _owners(view, row):
+        return
+    if me.user_id is not None and me.user_id == await _creator(view, row):
         return
     raise Forbidden(f"'{row.id}' belongs to somebody else; only its creator or an admin changes it.", id=row.id)
 
 
-async def _owners(view: View, row: Row) -> set[str]:
-    """The users and agents whose row it is. An agent's rows are its creator's as well."""
+async def _creator(view: View, row: Row) -> str | None:
+    """The user that the server named as a row's creator; their agents act for them."""
     match row:
-        case User():
-            return {row.id}
+        case Agent() | Tool() | Prompt() | Conversation() | Attachment() | Tag():
+            return row.created_by
         case Participant():
             conversation = await view.find_row(row.conversation_id, Conversation)
-            return {row.member_id, conversation.created_by if conversation else ""}
+            return conversation.created_by if conversation is not None else None
+    return None
+
+
+async def _owners(view: View, row: Row) -> set[str]:
+    """The users and agents whose row it is. An agent's rows are its creator's as well, but not the other way round."""
+    match row:
+        case User() | Agent():
+            return {row.id}
+        case Participant():
+            return await _with_creator(view, row.member_id)
         case Message() | Comment():
             author = await view.find_row(row.author_participant_id, Participant)
             return await _with_creator(view, author.member_id if author else "")
@@ -175,10 +187,8 @@ async def _owners(view: View, row: Row) -> set[str]:
             return await _with_creator(view, row.follower_id)
         case Event():
             return await _with_creator(view, row.created_by)
-        case Agent():
-            return {row.id, row.created_by or ""}
         case Tool() | Prompt() | Conversation() | Attachment() | Tag():
-            return {row.created_by or ""}
+            return set()
     raise AssertionError(f"no owner is declared for {row.table}")
 
 

@@ -8,11 +8,9 @@ from pydantic import Field
 
 from storage.tables import Agent, Prompt, Tool
 from storage.transaction import Transaction
-from tools_impl.arguments import Meta, Name, RowId, Tags, Text, Url
+from tools_impl.arguments import Ids, Meta, Name, RowId, Tags, Text, Url
 from tools_impl.caller import Caller
 from tools_impl.shared import check_all, check_team, creator_of, ensure_tags, sync_attachments, sync_grants
-
-Ids = Annotated[list[RowId], Field(max_length=100)]
 
 
 async def create_agent(
@@ -59,7 +57,7 @@ async def create_agent(
         knowledge=knowledge,
         memories=memories,
         attached_prompts=await check_all(tx, me, Prompt, attached_prompts),
-        created_by=creator_of(me, created_by),
+        created_by=await creator_of(tx, me, created_by),
         visibility=visibility if visibility == "private" else None,
     )
     await sync_grants(tx, agent, agent.tools or ())

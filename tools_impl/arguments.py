@@ -37,3 +37,17 @@ ConversationId = Annotated[_ConversationId, StringConstraints(min_length=1, max_
 ParticipantId = Annotated[_ParticipantId, StringConstraints(min_length=1, max_length=200)]
 MemberId = Annotated[RowId, ref("users", "agents", typed=False)]
 Members = Annotated[list[MemberId], Field(max_length=LIST_ITEMS)]
+Ids = Annotated[list[RowId], Field(max_length=LIST_ITEMS)]
+
+FIELD_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("name", "title", "model", "group_id", "type", "status", "output_type", "color", "phone"), Name),
+    **dict.fromkeys(("content", "template"), Content),
+    **dict.fromkeys(("image", "avatar_url"), Url),
+    **dict.fromkeys(("delegates_to", "tools", "attached_prompts", "participants", "sources"), Ids),
+    **dict.fromkeys(("supersedes", "related_entity"), RowId),
+    "email": Email,
+    "tags": Tags,
+    "required_context": Annotated[list[Name], Field(max_length=LIST_ITEMS)],
+    "vector": Vector,
+}
+"""What `update` takes for fields of these names; other texts are `Text`, the rest is of its declared type."""

@@ -17,6 +17,7 @@ from storage.tables import (
     Message,
     Participant,
     Prompt,
+    Reaction,
     Reminder,
     Tag,
     Tool,
@@ -25,6 +26,8 @@ from storage.tables import (
 from storage.transaction import Transaction
 
 MENTIONED_USES = 5
+LOCAL_OWNER_SEQ = 1
+"""The first row ever written is the local owner, as whom clients without `--as` call."""
 
 
 async def delete_row(tx: Transaction, row: Row) -> Deletion:
@@ -71,6 +74,8 @@ def _leave_tombstone(tx: Transaction, message: Message) -> None:
 async def _retire(tx: Transaction, member: User | Agent) -> Literal["deleted", "deactivated"]:
     if member.deactivated_at is not None:
         raise Conflict(f"'{member.id}' was deactivated already.")
+    if member.seq == LOCAL_OWNER_SEQ:
+        raise Conflict(f"'{member.id}' is the owner of this swarm and stays.")
     field = "user_id" if isinstance(member, User) else "agent_id"
     for reminder in await tx.where(Reminder, field, member.id):
         tx.delete(reminder)
@@ -92,6 +97,8 @@ async def _has_history(tx: Transaction, member: User | Agent, field: str) -> boo
     if await tx.where(Participant, field, member.id):
         return True
     if await tx.where(Knowledge, "owner_id", member.id):
+        return True
+    if await tx.where(Reaction, field, member.id):
         return True
     if await tx.where(Event, "created_by", member.id) or await tx.where(Event, "participants", member.id):
         return True

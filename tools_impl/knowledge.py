@@ -13,7 +13,7 @@ from storage.tables import Agent, Knowledge, User
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import required, required_anywhere, visible
-from tools_impl.arguments import PAGE_DEFAULT, Content, Cursor, Limit, MemberId, RowId, TagName, Tags, Vector
+from tools_impl.arguments import PAGE_DEFAULT, Content, Cursor, Ids, Limit, MemberId, RowId, TagName, Tags, Vector
 from tools_impl.caller import Caller
 from tools_impl.pages import Page
 from tools_impl.shared import ensure_tags, member_of
@@ -27,7 +27,7 @@ async def add_knowledge(
     content: Content,
     vector: Vector | None = None,
     tags: Tags | None = None,
-    sources: Annotated[list[RowId] | None, Field(max_length=100, description="ids it was drawn from")] = None,
+    sources: Annotated[Ids | None, Field(description="ids it was drawn from")] = None,
     supersedes: Annotated[RowId | None, Field(description="id of the knowledge that this replaces")] = None,
 ) -> Knowledge:
     """Store something worth knowing for an agent or a user, word for word.
@@ -41,12 +41,7 @@ async def add_knowledge(
     if isinstance(owner, Agent) != (owner_type == "agent"):
         raise Invalid(f"'{owner_id}' is {'an agent' if isinstance(owner, Agent) else 'a user'}, not {owner_type}.")
     _may_teach(me, owner)
-    for source in sources or ():
-        await required_anywhere(tx, me, source)
-    if supersedes is not None:
-        replaced = await required(tx, me, Knowledge, supersedes)
-        if replaced.owner_id != owner.id:
-            raise Invalid(f"'{supersedes}' belongs to '{replaced.owner_id}', not to '{owner.id}'.")
+    await check_sources(tx, me, owner.id, sources, supersedes)
     return tx.insert(
         Knowledge,
         owner_type=owner_type,
@@ -57,6 +52,23 @@ async def add_knowledge(
         sources=sources,
         supersedes=supersedes,
     )
+
+
+async def check_sources(
+    view: View, me: Caller, owner_id: str, sources: list[str] | None, supersedes: str | None
+) -> None:
+    """Check what an entry of `owner_id` was drawn from and what it replaces.
+
+    Raises:
+        NotFound: a row does not exist.
+        Invalid: `supersedes` is knowledge of another owner.
+    """
+    for source in sources or ():
+        await required_anywhere(view, me, source)
+    if supersedes is not None:
+        replaced = await required(view, me, Knowledge, supersedes)
+        if replaced.owner_id != owner_id:
+            raise Invalid(f"'{supersedes}' belongs to '{replaced.owner_id}', not to '{owner_id}'.")
 
 
 def _may_teach(me: Caller, owner: User | Agent) -> None:

@@ -100,7 +100,11 @@ async def _speaks_for(tx: Transaction, me: Caller, author: Participant) -> bool:
     if author.agent_id is None:
         return False
     agent = await tx.find_row(author.agent_id, Agent)
-    return agent is not None and (me.admin or (me.kind == "user" and agent.created_by == me.id))
+    if agent is None or not (me.admin or (me.kind == "user" and agent.created_by == me.id)):
+        return False
+    if agent.deactivated_at is not None:
+        raise Forbidden(f"'{agent.id}' is deactivated.")
+    return True
 
 
 class MessagePage(Result):

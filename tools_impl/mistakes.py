@@ -33,14 +33,19 @@ def field_errors(error: ValidationError) -> str:
 
 
 def _listed(error: ValidationError, noun: str, known: Sequence[str]) -> str:
-    texts = [_sentence(detail, noun, known) for detail in error.errors(include_url=False, include_context=True)]
+    details = error.errors(include_url=False, include_context=True)
+    # An argument that was given under another name is not missing as well.
+    meant = {closest(str(d["loc"][0]), known) for d in details if d["type"] == "extra_forbidden"}
+    texts = [_sentence(d, noun, known) for d in details if not (d["type"] == "missing" and d["loc"][0] in meant)]
     unique = list(dict.fromkeys(texts))
     return " ".join(unique[:MENTIONED])
 
 
 def _sentence(detail: Any, noun: str, known: Sequence[str]) -> str:
     path, kind, context, value = detail["loc"], detail["type"], detail.get("ctx", {}), detail.get("input")
-    name = ".".join(str(part) for part in path)
+    # Fields come by their Python names.
+    parts = [to_camel(str(part)) if noun == "field" and not place else str(part) for place, part in enumerate(path)]
+    name = ".".join(parts)
     if kind == "extra_forbidden":
         meant = closest(name, known)
         hint = f": did you mean '{meant}'?" if meant else f". Known: {', '.join(known)}."
@@ -76,6 +81,7 @@ _LIMITS = {
 }
 _KINDS = {
     "string": "a text",
+    "string_unicode": "a text in Unicode",
     "int": "a whole number",
     "int_from_float": "a whole number",
     "float": "a number",

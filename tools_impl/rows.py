@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+from functools import cache
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.alias_generators import to_camel
 
 from storage.errors import Conflict, Forbidden, Invalid
+from storage.fields import from_timestamp
 from storage.find import find as find_rows
-from storage.row import Deletion, Row, by_name
-from storage.tables import BY_NAME, Agent, Message, Participant, Prompt, Tool, User
+from storage.find import moment
+from storage.row import Deletion, Row, by_name, columns
+from storage.tables import (
+    BY_NAME,
+    Agent,
+    Conversation,
+    Event,
+    Knowledge,
+    Message,
+    Participant,
+    Prompt,
+    Tool,
+    User,
+)
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import PRIVATE_FIELDS, required_anywhere, required_to_change, shown, visible
-from tools_impl.arguments import PAGE_DEFAULT, Cursor, Limit, Name, RowId
+from tools_impl.arguments import FIELD_TYPES, PAGE_DEFAULT, Cursor, Limit, Name, RowId, Text
 from tools_impl.caller import Caller
 from tools_impl.deletion import delete_row
+from tools_impl.knowledge import check_sources
 from tools_impl.mistakes import field_errors
 from tools_impl.pages import Page
-from tools_impl.shared import check_all, check_team, ensure_tags, sync_attachments, sync_grants
+from tools_impl.shared import check_all, check_team, ensure_tags, member_of, sync_attachments, sync_grants
 from tools_impl.users import email_is_free
 
 IMMUTABLE: dict[str, frozenset[str]] = {
-    "users": frozenset({"deactivatedAt"}),
+    "users": frozenset({"deactivatedAt", "emailVerificationTime", "phoneVerificationTime", "isAnonymous"}),
     "agents": frozenset({"createdBy", "updatedAt", "updatedBy", "deactivatedAt"}),
     "tools": frozenset({"createdBy"}),
     "prompts": frozenset({"createdBy"}),
@@ -109,8 +126,7 @@ async def update(
         raise Conflict(f"'{id}' was deleted; what is left of it cannot be changed.")
     if not fields:
         raise Invalid("fields is empty; name at least one field and its new value.")
-    changes = _by_attribute(type(row), fields)
-    changed = await _consistent(tx, me, row, changes)
+    changed = await _consistent(tx, me, row, _given(row, fields, tx.store.zone))
     if isinstance(row, Agent):
         changed |= {"updated_at": tx.now, "updated_by": me.user_id}
     try:
@@ -123,8 +139,9 @@ async def update(
     return after
 
 
-def _by_attribute(table: type[Row], fields: dict[str, Any]) -> dict[str, Any]:
-    known = by_name(table)
+def _given(row: Row, fields: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
+    """The new values by Python name, each of its field's type."""
+    table, known = type(row), by_name(type(row))
     fixed = IMMUTABLE[table.table] | ALWAYS_IMMUTABLE
     open_to_change = [name for name in known if name not in fixed]
     for name in fields:
@@ -132,39 +149,68 @@ def _by_attribute(table: type[Row], fields: dict[str, Any]) -> dict[str, Any]:
             raise Invalid(f"{table.table} has no field '{name}'. What can change: {', '.join(open_to_change)}.")
         if name in fixed:
             raise Invalid(f"'{name}' of {table.table} cannot change. What can: {', '.join(open_to_change)}.")
-    return {known[name].attribute: value for name, value in fields.items()}
+    values = {
+        name: from_timestamp(moment(known[name], value, zone)) if known[name].is_time and value is not None else value
+        for name, value in fields.items()
+    }
+    try:
+        changes = _changes(table).model_validate(values)
+    except ValidationError as error:
+        raise Invalid(field_errors(error)) from None
+    return {name: getattr(changes, name) for name in changes.model_fields_set}
+
+
+@cache
+def _changes(table: type[Row]) -> type[BaseModel]:
+    """The fields of a table with the limits of arguments."""
+    fields: dict[str, Any] = {}
+    for column in columns(table):
+        kind = FIELD_TYPES.get(column.attribute, Text if column.annotation is str else column.annotation)
+        fields[column.attribute] = (kind | None if column.optional else kind, None)
+    return create_model(f"{table.__name__}Changes", __config__=ConfigDict(alias_generator=to_camel), **fields)
 
 
 async def _consistent(tx: Transaction, me: Caller, row: Row, changes: dict[str, Any]) -> dict[str, Any]:
     """Check what one row cannot say of itself, and bring lists into the form that they are stored in."""
     checked = dict(changes)
-    if isinstance(checked.get("tags"), list) and all(isinstance(tag, str) and tag for tag in checked["tags"]):
+    if "tags" in checked:
         checked["tags"] = await ensure_tags(tx, me, checked["tags"])
     match row:
-        case User() if isinstance(checked.get("email"), str) and checked["email"] != row.email:
+        case User() if checked.get("email", row.email) != row.email:
             if not me.admin:
                 raise Forbidden("Only an admin changes an email.")
             await email_is_free(tx, checked["email"])
         case Agent():
             checked |= await _checked_agent(tx, me, row, checked)
-        case Participant() if not me.admin and me.id != row.member_id and "last_read_seq" in checked:
-            raise Forbidden("lastReadSeq is the participant's own.")
+        case Participant() if not me.admin:
+            await _may_change_participant(tx, me, row, checked)
+        case Message() if checked.get("status") == "deleted":
+            raise Invalid(f"'{row.id}' is deleted with delete, not by its status.")
+        case Knowledge():
+            await check_sources(tx, me, row.owner_id, checked.get("sources"), checked.get("supersedes"))
+        case Event():
+            for member in checked.get("participants") or ():
+                await member_of(tx, me, member)
     return checked
 
 
 async def _checked_agent(tx: Transaction, me: Caller, agent: Agent, changes: dict[str, Any]) -> dict[str, Any]:
     checked: dict[str, Any] = {}
-    if _are_ids(changes.get("delegates_to")):
+    if "delegates_to" in changes:
         checked["delegates_to"] = await check_team(tx, me, agent.id, changes["delegates_to"])
-    if _are_ids(changes.get("tools")):
+    if "tools" in changes:
         checked["tools"] = await check_all(tx, me, Tool, changes["tools"])
-    if _are_ids(changes.get("attached_prompts")):
+    if "attached_prompts" in changes:
         checked["attached_prompts"] = await check_all(tx, me, Prompt, changes["attached_prompts"])
     return checked
 
 
-def _are_ids(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+async def _may_change_participant(tx: Transaction, me: Caller, row: Participant, changes: dict[str, Any]) -> None:
+    if "last_read_seq" in changes and me.id != row.member_id:
+        raise Forbidden("lastReadSeq is the participant's own.")
+    conversation = await tx.find_row(row.conversation_id, Conversation)
+    if "status" in changes and (conversation is None or conversation.created_by != me.user_id):
+        raise Forbidden("Only the conversation's creator or an admin changes a participant's status.")
 
 
 async def delete(tx: Transaction, me: Caller, id: RowId) -> Deletion:
@@ -180,4 +226,6 @@ async def delete(tx: Transaction, me: Caller, id: RowId) -> Deletion:
     """
     row = await required_anywhere(tx, me, id)
     await required_to_change(tx, me, row)
+    if me.admin and row.id == me.id:
+        raise Conflict(f"'{id}' is you, an admin: the swarm would be left without. Let another admin do it.")
     return await delete_row(tx, row)

@@ -13,16 +13,17 @@ from tools_impl.access import required
 from tools_impl.caller import Caller
 
 
-def creator_of(me: Caller, named: str | None = None) -> str | None:
+async def creator_of(view: View, me: Caller, named: str | None = None) -> str | None:
     """The user that a new row names as its creator: the caller, or the creator of the calling agent.
 
     Raises:
         Forbidden: `named` is somebody else and the caller is no admin.
+        NotFound, Invalid: `named` is no user.
     """
     if named is None or named == me.user_id:
         return me.user_id
     if me.admin:
-        return named
+        return (await required(view, me, User, named)).id
     raise Forbidden("createdBy is set by the server; only an admin names somebody else.")
 
 

@@ -3,10 +3,13 @@
 The statements are frozen text, not made from today's declarations; a test holds the two against each other.
 """
 
-from storage.migrations import auth_m001_tables, m001_tables
+from storage.migrations import auth_m001_tables, embeddings_m001_tables, m001_tables
 
 MIGRATIONS = (m001_tables,)
 """For `one.duckdb`."""
 
 AUTH_MIGRATIONS = (auth_m001_tables,)
 """For `auth.duckdb`."""
+
+EMBEDDING_MIGRATIONS = (embeddings_m001_tables,)
+"""For `embeddings.duckdb`."""

@@ -1,0 +1,142 @@
+"""Compares the product with the no-op: the same calls in turns, answers of the same length, the median of the pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import sqrt
+from statistics import median
+
+from benchmarks.load import Round, Target
+from benchmarks.servers import Running, peer
+from benchmarks.wire import Era
+from benchmarks.workload import Workload
+
+OPERATIONS = ("list_messages", "get", "send_message")
+"""Reads first: what is sent changes what is read."""
+CALIBRATION = 2_000
+WARM_UP = {"list_messages": 20_000, "get": 40_000, "send_message": 20_000}
+"""Calls before the clock starts, so that the caches hold what the law makes hot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to measure.
+
+    `rounds` pairs for each cell, each round of about so many `seconds`; `warm_up` is a share of `WARM_UP`.
+    """
+
+    rounds: int
+    seconds: float
+    warm_up: float
+    connections: tuple[int, ...]
+    eras: tuple[Era, ...]
+    cold_reads: int
+    sustained: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One operation on one dataset at one concurrency, in pairs of rounds (product, no-op)."""
+
+    operation: str
+    era: Era
+    messages: int
+    connections: int
+    pairs: tuple[tuple[Round, Round], ...]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Our answers a second, of the no-op's in the same pair."""
+        return [ours.rate / theirs.rate for ours, theirs in self.pairs]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the paired ratios."""
+        return median(self.ratios)
+
+    def ours(self, measure: Callable[[Round], float]) -> float:
+        """The median over our rounds."""
+        return median(measure(ours) for ours, _ in self.pairs)
+
+    def theirs(self, measure: Callable[[Round], float]) -> float:
+        """The median over the no-op's rounds."""
+        return median(measure(theirs) for _, theirs in self.pairs)
+
+    @property
+    def extra_p50(self) -> float:
+        """Seconds that our median answer takes longer."""
+        return median(ours.p50 - theirs.p50 for ours, theirs in self.pairs)
+
+
+def growth(smaller: Cell, larger: Cell) -> float:
+    """How much slower the median answer of the larger dataset is; both were measured in turns."""
+    return median(large.p50 / small.p50 for (small, _), (large, _) in zip(smaller.pairs, larger.pairs, strict=True))
+
+
+class Side:
+    """The product on one dataset, with the calls to make."""
+
+    def __init__(self, messages: int, running: Running, workload: Workload) -> None:
+        self.messages = messages
+        self.workload = workload
+        self.targets = {era: Target(running.port, era) for era in Era}
+
+    def warm_up(self, operation: str, calls: int) -> None:
+        """Make calls that are not measured."""
+        self.targets[Era.STATELESS].run(self.workload.draw(operation, calls), 64)
+
+    @contextmanager
+    def no_op(self, operation: str) -> Iterator[dict[Era, Target]]:
+        """A no-op server with the same tool, whose answers are as long as ours are on average."""
+        target = self.targets[Era.STATELESS]
+        ours = target.run(self.workload.draw(operation, CALIBRATION), 8).mean_bytes
+        with peer({operation: 0}) as empty:
+            overhead = Target(empty.port, Era.STATELESS).run(self.workload.draw(operation, 10), 1).mean_bytes
+        # The text is in the answer twice: as content, and in the structured result.
+        with peer({operation: round((ours - overhead) / 2)}) as running:
+            yield {era: Target(running.port, era) for era in Era}
+
+
+def compare(sides: Sequence[Side], plan: Plan) -> Iterator[Cell]:
+    """Measure each operation in each era at each concurrency on all sides, in turns."""
+    for operation in OPERATIONS:
+        with ExitStack() as stack:
+            for side in sides:
+                side.warm_up(operation, int(plan.warm_up * WARM_UP[operation]))
+            no_ops = [stack.enter_context(side.no_op(operation)) for side in sides]
+            for era in plan.eras:
+                for connections in plan.connections:
+                    yield from _cells(operation, era, connections, sides, no_ops, plan)
+
+
+def _cells(
+    operation: str,
+    era: Era,
+    connections: int,
+    sides: Sequence[Side],
+    no_ops: Sequence[dict[Era, Target]],
+    plan: Plan,
+) -> list[Cell]:
+    both = [(side.targets[era], no_op[era]) for side, no_op in zip(sides, no_ops, strict=True)]
+    counts = [
+        _enough_calls(side, operation, pair, connections, plan.seconds) for side, pair in zip(sides, both, strict=True)
+    ]
+    pairs: list[list[tuple[Round, Round]]] = [[] for _ in sides]
+    for number in range(plan.rounds):
+        for index, (ours, theirs) in enumerate(both):
+            calls = sides[index].workload.draw(operation, counts[index])
+            first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)
+            results = {first: first.run(calls, connections), second: second.run(calls, connections)}
+            pairs[index].append((results[ours], results[theirs]))
+    return [
+        Cell(operation, era, side.messages, connections, tuple(found)) for side, found in zip(sides, pairs, strict=True)
+    ]
+
+
+def _enough_calls(side: Side, operation: str, pair: tuple[Target, Target], connections: int, seconds: float) -> int:
+    """Calls for rounds of about so many seconds, by a short round of each."""
+    calls = side.workload.draw(operation, 100 + 4 * connections)
+    rates = [target.run(calls, connections).rate for target in pair]
+    return max(200, 10 * connections, round(seconds * sqrt(rates[0] * rates[1])))

@@ -1,0 +1,110 @@
+"""One whole run, in an order in which nothing disturbs what comes after it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+
+from benchmarks.compare import Plan, Side, compare
+from benchmarks.data import fresh_copy, loaded, stored_bytes
+from benchmarks.dataset import PAGE, Dataset
+from benchmarks.load import Target
+from benchmarks.measurements import MANY, Cold, Footprint, Measurements, Sustained
+from benchmarks.report import progress
+from benchmarks.servers import ONE_MCP, Running, environment, product
+from benchmarks.startup import start_up
+from benchmarks.wire import Call, Era
+from benchmarks.workload import Workload
+
+SETTLE_SECONDS = 3.0
+"""After its first answer a hub imports what it will need later."""
+
+
+def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
+    """Measure everything on two datasets."""
+    found = Measurements(small.messages, large.messages)
+    without_messages = stored_bytes(loaded(Dataset(0)))
+    with ExitStack() as stack:
+        copies = [stack.enter_context(fresh_copy(dataset)) for dataset in (small, large)]
+        before = [stored_bytes(copy) for copy in copies]
+        _measure_starts(plan, found, small, large, copies)
+        for operation in ("list_messages", "get"):
+            with product(copies[1]) as running:
+                found.cold.append(_cold(running, Workload(large, seed=2), operation, plan.cold_reads))
+        idle, loaded_memory, sent = _measure_load(plan, found, (small, large), copies)
+        for index, dataset in enumerate((small, large)):
+            found.footprints.append(
+                Footprint(
+                    dataset.messages,
+                    idle[index],
+                    loaded_memory[index],
+                    imported_message=(before[index] - without_messages) / dataset.messages,
+                    sent_message=(stored_bytes(copies[index]) - before[index]) / sent[index],
+                )
+            )
+    return found
+
+
+def _measure_starts(plan: Plan, found: Measurements, small: Dataset, large: Dataset, copies: list[Path]) -> None:
+    with TemporaryDirectory() as place:
+        new = start_up("new directory", Path(place) / "data", Call("find", {"table": "agents"}), plan.rounds)
+    found.starts.append(new)
+    for dataset, copy in zip((small, large), copies, strict=True):
+        found.starts.append(start_up(f"{dataset.messages:,} messages", copy, _hottest_page(dataset), plan.rounds))
+
+
+def _hottest_page(dataset: Dataset) -> Call:
+    conversation = max(range(len(dataset.conversations)), key=dataset.weights.__getitem__)
+    return Call("list_messages", {"conversationId": dataset.conversations[conversation], "limit": PAGE})
+
+
+def _cold(running: Running, workload: Workload, operation: str, most: int) -> Cold:
+    """Each conversation, or a message of each, once; one at a time, on a hub that has just started."""
+    measured = Target(running.port, Era.STATELESS).run(workload.each(operation)[:most], 1)
+    p50, p95, p99 = (1000 * measured.quantile(share) for share in (0.5, 0.95, 0.99))
+    return Cold(operation, len(measured.latencies), p50, p95, p99)
+
+
+def _measure_load(
+    plan: Plan, found: Measurements, datasets: tuple[Dataset, Dataset], copies: list[Path]
+) -> tuple[list[int], list[int], list[int]]:
+    """The comparison with the no-op. Returns the hubs' memory before and after it, and how much was sent to each."""
+    with ExitStack() as stack:
+        hubs = [stack.enter_context(product(copy)) for copy in copies]
+        sides = [
+            Side(dataset.messages, hub, Workload(dataset, seed=10 + number))
+            for number, (dataset, hub) in enumerate(zip(datasets, hubs, strict=True))
+        ]
+        for dataset, side in zip(datasets, sides, strict=True):
+            side.targets[Era.STATELESS].run([_hottest_page(dataset)], 1)
+        time.sleep(SETTLE_SECONDS)
+        idle = [hub.memory() for hub in hubs]
+        for cell in compare(sides, plan):
+            found.cells.append(cell)
+            progress(cell)
+        found.sustained.append(_sustained(sides[1], plan.sustained))
+        sent = [_stored(copy) - dataset.messages for copy, dataset in zip(copies, datasets, strict=True)]
+        return idle, [hub.memory() for hub in hubs], sent
+
+
+def _sustained(side: Side, messages: int) -> Sustained:
+    calls = side.workload.draw("send_message", messages)
+    target = side.targets[Era.STATELESS]
+    with side.no_op("send_message") as no_op:
+        rates = [no_op[Era.STATELESS].run(calls[: messages // 6], MANY).rate]
+        measured = target.run(calls, MANY)
+        rates.append(no_op[Era.STATELESS].run(calls[: messages // 6], MANY).rate)
+    longest = 1000 * measured.latencies[-1]
+    return Sustained(messages, measured.rate, measured.rate / mean(rates), 1000 * measured.quantile(0.99), longest)
+
+
+def _stored(data: Path) -> int:
+    """How many messages a running hub has."""
+    command = [*ONE_MCP, "--data", str(data), "status", "--json"]
+    status = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True)
+    return int(json.loads(status.stdout)["messages"])

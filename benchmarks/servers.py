@@ -1,0 +1,63 @@
+"""Starts and ends the processes that are measured."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+ONE_MCP = [sys.executable, "-P", "-c", "from server.cli import main; main()"]
+SECONDS = 60
+
+
+class Running(NamedTuple):
+    """A server process and its port."""
+
+    pid: int
+    port: int
+
+    def memory(self) -> int:
+        """Resident bytes now."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+
+def environment() -> dict[str, str]:
+    """The environment without settings of one-mcp, with this source tree."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ONE_")}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def product(data: Path) -> Iterator[Running]:
+    """`one-mcp serve` on a data directory."""
+    command = [*ONE_MCP, "--data", str(data), "serve", "--port", "0", "--no-auth"]
+    with (data.parent / f"{data.name}.log").open("w") as log:
+        yield from _served(command, r"http://[^:]+:(\d+)/mcp", log.fileno())
+
+
+@contextmanager
+def peer(sizes: dict[str, int]) -> Iterator[Running]:
+    """The no-op server, with texts of these sizes by tool."""
+    command = [sys.executable, "-m", "benchmarks.peer", *(f"{name}={size}" for name, size in sizes.items())]
+    yield from _served(command, r"^(\d+)$", None)
+
+
+def _served(command: list[str], port: str, errors: int | None) -> Iterator[Running]:
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    try:
+        found = next((match for line in process.stdout if (match := re.search(port, line))), None)
+        if found is None:
+            raise RuntimeError(f"{command[-3:]} did not start: status {process.wait(SECONDS)}")
+        yield Running(process.pid, int(found[1]))
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)

@@ -1,0 +1,191 @@
+"""Operations as MCP tools: schemas from signatures, arguments to parameters, results and errors to the wire.
+
+The only place where errors become messages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+from pydantic.alias_generators import to_camel
+
+from server.replay import KEY_META, RETRY_META
+from server.schemas import input_schema
+from server.session import Session, acting_as, caller_of
+from storage.errors import DomainError, Forbidden, Invalid, NotFound
+from storage.row import Result
+from storage.transaction import Transaction
+from storage.writer import Key
+from tools_impl import OPERATIONS, Operation
+from tools_impl.arguments import RowId
+from tools_impl.mistakes import argument_errors, field_errors
+from tools_impl.suggest import advice
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+PROXY_KEY_MS = 24 * 3600 * 1000
+KEY_CHARS = 200
+
+log = logging.getLogger(__name__)
+
+_As = Annotated[RowId | None, Field(description="id of an agent of yours to act as")]
+_IdempotencyKey = Annotated[
+    str | None,
+    StringConstraints(min_length=1, max_length=KEY_CHARS),
+    Field(description="same key: the first result again, nothing twice"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An operation with what MCP needs of it."""
+
+    operation: Operation
+    writes: bool
+    arguments: type[BaseModel]
+    names: tuple[str, ...]
+    tool: types.Tool
+
+
+def bind(operation: Operation) -> Bound:
+    """Read the signature of an operation."""
+    hints = get_type_hints(operation.function, include_extras=True)
+    parameters = list(inspect.signature(operation.function).parameters.values())
+    writes = hints[parameters[0].name] is Transaction
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for parameter in parameters[2:]
+    }
+    if operation.acts:
+        fields["as_"] = (_As, Field(None, alias="as"))
+    if writes:
+        fields["idempotency_key"] = (_IdempotencyKey, None)
+    model = create_model(
+        operation.name,
+        __config__=ConfigDict(extra="forbid", alias_generator=to_camel, validate_default=False),
+        **fields,
+    )
+    names = tuple(field.alias or name for name, field in model.model_fields.items())
+    return Bound(operation, writes, model, names, _tool(operation, writes, model))
+
+
+def _tool(operation: Operation, writes: bool, model: type[BaseModel]) -> types.Tool:
+    words = inspect.getdoc(operation.function) or ""
+    return types.Tool(
+        name=operation.name,
+        title=operation.title,
+        description=words.partition("\nRaises:")[0].strip(),
+        input_schema=input_schema(model),
+        annotations=types.ToolAnnotations(
+            read_only_hint=not writes,
+            destructive_hint=operation.destructive if writes else None,
+            idempotent_hint=operation.idempotent if writes else None,
+            open_world_hint=False,
+        ),
+    )
+
+
+BOUND: dict[str, Bound] = {operation.name: bind(operation) for operation in OPERATIONS}
+
+
+def offered(session: Session) -> list[Bound]:
+    """The tools of a connection, by its toolsets and whether it may write."""
+    return [
+        bound
+        for bound in BOUND.values()
+        if (session.toolsets is None or bound.operation.toolset in session.toolsets)
+        and (session.may_write or not bound.writes)
+    ]
+
+
+async def call(
+    service: Service, session: Session, bound: Bound, arguments: Mapping[str, Any], meta: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Carry out one tool call and return the wire form of its result; errors are results, too."""
+    view = service.engine.view()
+    caller = None
+    try:
+        if bound.writes and not session.may_write:
+            raise Forbidden(f"This connection is read-only; {bound.operation.name} changes something.")
+        given = _validated(bound, arguments)
+        caller = await caller_of(view, session)
+        acts_as = given.pop("as_", None)
+        if acts_as is not None:
+            caller = await acting_as(view, caller, acts_as)
+        if not bound.writes:
+            return _success(await bound.operation.function(view, caller, **given))
+        key = _key(service, bound, caller.id, given.pop("idempotency_key"), arguments, meta)
+        request = partial(_write, bound, caller, given)
+        return _success(await service.engine.writer.run(request, key))
+    except NotFound as error:
+        message = error.message if caller is None else await advice(view, caller, error)
+        return _failure(error, message)
+    except DomainError as error:
+        return _failure(error)
+    except ValidationError as error:  # the row refused what the argument's type let pass
+        return _failure(Invalid(field_errors(error)))
+    except Exception as error:
+        log.exception("%s failed", bound.operation.name)
+        text = f"{bound.operation.name} failed for a reason of the server's own; hub.log has it."
+        raise MCPError(code=types.INTERNAL_ERROR, message=text) from error
+
+
+async def _write(bound: Bound, caller: Any, given: dict[str, Any], tx: Transaction) -> Result:
+    return await bound.operation.function(tx, caller, **given)
+
+
+def _validated(bound: Bound, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(bound.arguments.model_validate(arguments).__dict__)
+    except ValidationError as error:
+        raise Invalid(argument_errors(error, bound.names)) from None
+
+
+def _key(
+    service: Service,
+    bound: Bound,
+    caller_id: str,
+    explicit: str | None,
+    arguments: Mapping[str, Any],
+    meta: Mapping[str, Any] | None,
+) -> Key | None:
+    """The idempotency key of a call: the caller's own, or the proxy's."""
+    stamped = (meta or {}).get(KEY_META)
+    if explicit is None and not (isinstance(stamped, str) and len(stamped) <= KEY_CHARS):
+        return None
+    text = json.dumps([bound.operation.name, arguments], sort_keys=True, default=str)
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    if explicit is not None:
+        return Key(caller_id, explicit, digest, service.receipt_ms)
+    return Key(f"proxy/{caller_id}", str(stamped), digest, PROXY_KEY_MS, fresh=not (meta or {}).get(RETRY_META))
+
+
+def _success(result: Result) -> dict[str, Any]:
+    return {
+        "content": [{"type": "text", "text": result.text()}],
+        "structuredContent": result.wire(),
+        "isError": False,
+    }
+
+
+def _failure(error: DomainError, message: str | None = None) -> dict[str, Any]:
+    message = message if message is not None else error.message
+    return {
+        "content": [{"type": "text", "text": message}],
+        "structuredContent": {"error": {"code": error.code, "message": message, "data": error.data}},
+        "isError": True,
+    }

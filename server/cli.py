@@ -1,0 +1,199 @@
+"""The command line. Each command is imported when it is used: without one this is the proxy, which must start fast."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from server import __version__
+from server.endpoint import Failure
+
+_ABOUT = """\
+One place where a swarm of AI agents and the people around them talk, remember and can be analysed.
+
+Without a command this speaks MCP on stdin and stdout: give it to a desktop client as the command of an MCP server.
+All clients on one data directory share one hub, which the first of them starts and which ends when nobody needs it.
+"""
+_EXAMPLES = """\
+examples:
+  one-mcp --as agent_7                 an MCP client acts as this agent
+  one-mcp serve --port 8000            serve MCP over HTTP at http://127.0.0.1:8000/mcp as well
+  one-mcp status                       what runs, where, for how many clients
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command. Returns 0; raises SystemExit with another status when it fails."""
+    arguments = _parser().parse_args(argv)
+    arguments.data = Path(arguments.data).expanduser().absolute()
+    status = _run(arguments)
+    if status:
+        sys.exit(status)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    command: Callable[[argparse.Namespace], int] = _COMMANDS[arguments.command]
+    if arguments.command is None:
+        return command(arguments)
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, Failure) as error:
+        sys.stderr.write(f"one-mcp: {error}\n")
+        return 1
+
+
+def _proxy(arguments: argparse.Namespace) -> int:
+    from server.proxy import run
+
+    return run(arguments.data, acts_as=arguments.acts_as, toolsets=arguments.toolsets, read_only=arguments.read_only)
+
+
+def _hub(arguments: argparse.Namespace) -> int:
+    from server.hub import run
+
+    return run(arguments.data, auto=arguments.auto)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from server.hub import Http, run
+
+    http = Http(arguments.host, arguments.port, arguments.no_auth)
+    return run(arguments.data, http=http, config=arguments.config)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from server.status import status
+
+    return status(arguments.data, as_json=arguments.json)
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from server.status import stop
+
+    return stop(arguments.data)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from server.doctor import run
+
+    return run(arguments)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from server.importer import run
+
+    return run(arguments)
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    from server.tokens_cli import run
+
+    return run(arguments)
+
+
+_COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
+    None: _proxy,
+    "hub": _hub,
+    "serve": _serve,
+    "status": _status,
+    "stop": _stop,
+    "doctor": _doctor,
+    "import": _import,
+    "token": _token,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="one-mcp",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"one-mcp {__version__}")
+    default = os.environ.get("ONE_DATA") or "~/.one-mcp"
+    _add_data(parser, default)
+    mcp = parser.add_argument_group("MCP on stdin and stdout (no command)")
+    mcp.add_argument(
+        "--as", dest="acts_as", metavar="ID", help="the agent that the client acts as, for example agent_7"
+    )
+    mcp.add_argument(
+        "--toolsets",
+        metavar="LIST",
+        type=_names,
+        help="show only these groups of tools, separated by commas (default: all)",
+    )
+    mcp.add_argument("--read-only", action="store_true", help="show only tools that change nothing")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    # Options of the main parser are accepted behind a command too; there they must not bring their default.
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _add_data(shared, argparse.SUPPRESS)
+    _add_hub_commands(commands, shared)
+    _add_data_commands(commands, shared)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        default=default,
+        help="the data directory (default: the environment variable ONE_DATA, else ~/.one-mcp)",
+    )
+
+
+def _add_hub_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser
+) -> None:
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[shared], help=about, description=about, allow_abbrev=False)
+
+    serve = add("serve", "Run the hub in the foreground and serve MCP over HTTP at /mcp. Ctrl-C ends it.")
+    serve.add_argument("--host", help="the address to listen on (default: http.host in config.toml, 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="the port to listen on (default: http.port in config.toml, 8000)")
+    serve.add_argument("--no-auth", action="store_true", help="ask for no token; only on a loopback address")
+    serve.add_argument("--config", metavar="FILE", type=Path, help="read this instead of DIR/config.toml")
+    status = add("status", "Show the hub that runs on the data directory, where it listens and what it holds.")
+    status.add_argument("--json", action="store_true", help="print one line of JSON")
+    add("stop", "End the hub and wait until it is gone. A client that needs one starts it again.")
+    hub = commands.add_parser("hub", parents=[shared], description="Run the hub. Clients start it by themselves.")
+    hub.add_argument("--auto", action="store_true", help="end when no client was connected for a while")
+
+
+def _add_data_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser
+) -> None:
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[shared], help=about, description=about, allow_abbrev=False)
+
+    add("doctor", "Check the data directory, the settings and the stored rows, and say what is wrong.")
+    importer = add("import", 'Store rows from a file of JSON lines: {"table": "messages", ...row}.')
+    importer.add_argument("file", metavar="FILE", type=Path, help="the file to read; - is stdin")
+    importer.add_argument("--batch", metavar="N", type=int, help="rows in one transaction")
+    token = add("token", "Make, list and revoke the tokens that HTTP clients show.")
+    actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", parents=[shared], help="make a token and print it, once")
+    who = create.add_mutually_exclusive_group()
+    who.add_argument("--user", metavar="ID", help="the user whose token it is (default: the local owner)")
+    who.add_argument("--agent", metavar="ID", help="the agent whose token it is")
+    create.add_argument(
+        "--scopes", type=_names, default=("read", "write"), help="read, write, analyst, admin (default: read,write)"
+    )
+    create.add_argument("--expires", metavar="DURATION", help="for example 12h or 30d (default: never)")
+    create.add_argument("--name", metavar="TEXT", help="what the token is for")
+    listing = actions.add_parser("list", parents=[shared], help="list the tokens, without their secrets")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    revoke = actions.add_parser("revoke", parents=[shared], help="make a token useless")
+    revoke.add_argument("token_id", metavar="TOKEN_ID")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name for part in text.split(",") if (name := part.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError("at least one name is needed")
+    return names

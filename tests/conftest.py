@@ -1,0 +1,40 @@
+"""Fixtures: a swarm in a temporary directory, and clients of both protocol eras."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.clients import ERAS, Swarm, Tools
+
+# The machines that run this share their cores: no deadline, and the same examples on each run.
+settings.register_profile("quick", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The hub runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """How a client opens the connection."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def swarm(tmp_path: Path) -> AsyncIterator[Swarm]:
+    """A service on a fresh directory."""
+    async with Swarm(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def owner(swarm: Swarm) -> Tools:
+    """A client of the local owner, an admin."""
+    return swarm.owner
