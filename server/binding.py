@@ -19,6 +19,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
+from server.answers import Failure
 from server.replay import KEY_META, RETRY_META
 from server.schemas import input_schema
 from server.session import Session, acting_as, caller_of
@@ -114,8 +115,8 @@ def offered(session: Session) -> list[Bound]:
 
 async def call(
     service: Service, session: Session, bound: Bound, arguments: Mapping[str, Any], meta: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Carry out one tool call and return the wire form of its result; errors are results, too."""
+) -> Result:
+    """Carry out one tool call and return its result; errors are results, too."""
     view = service.engine.view()
     caller = None
     try:
@@ -127,17 +128,17 @@ async def call(
         if acts_as is not None:
             caller = await acting_as(view, caller, acts_as)
         if not bound.writes:
-            return _success(await bound.operation.function(view, caller, **given))
+            return await bound.operation.function(view, caller, **given)
         key = _key(service, bound, caller.id, given.pop("idempotency_key"), arguments, meta)
         request = partial(_write, bound, caller, given)
-        return _success(await service.engine.writer.run(request, key))
+        return await service.engine.writer.run(request, key)
     except NotFound as error:
         message = error.message if caller is None else await advice(view, caller, error)
-        return _failure(error, message)
+        return Failure.of(error, message)
     except DomainError as error:
-        return _failure(error)
+        return Failure.of(error)
     except ValidationError as error:  # the row refused what the argument's type let pass
-        return _failure(Invalid(field_errors(error)))
+        return Failure.of(Invalid(field_errors(error)))
     except Exception as error:
         log.exception("%s failed", bound.operation.name)
         text = f"{bound.operation.name} failed for a reason of the server's own; hub.log has it."
@@ -172,20 +173,3 @@ def _key(
     if explicit is not None:
         return Key(caller_id, explicit, digest, service.receipt_ms)
     return Key(f"proxy/{caller_id}", str(stamped), digest, PROXY_KEY_MS, fresh=not (meta or {}).get(RETRY_META))
-
-
-def _success(result: Result) -> dict[str, Any]:
-    return {
-        "content": [{"type": "text", "text": result.text()}],
-        "structuredContent": result.wire(),
-        "isError": False,
-    }
-
-
-def _failure(error: DomainError, message: str | None = None) -> dict[str, Any]:
-    message = message if message is not None else error.message
-    return {
-        "content": [{"type": "text", "text": message}],
-        "structuredContent": {"error": {"code": error.code, "message": message, "data": error.data}},
-        "isError": True,
-    }

@@ -171,10 +171,11 @@ def _add_data_commands(
     def add(name: str, about: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[shared], help=about, description=about, allow_abbrev=False)
 
-    add("doctor", "Check the data directory, the settings and the stored rows, and say what is wrong.")
-    importer = add("import", 'Store rows from a file of JSON lines: {"table": "messages", ...row}.')
+    doctor = add("doctor", "Check the data directory, the settings and the stored rows, and say what is wrong.")
+    doctor.add_argument("--json", action="store_true", help="print one line of JSON")
+    importer = add("import", 'Store rows from a file of JSON lines: {"table": "conversationMessages", ...row}.')
     importer.add_argument("file", metavar="FILE", type=Path, help="the file to read; - is stdin")
-    importer.add_argument("--batch", metavar="N", type=int, help="rows in one transaction")
+    importer.add_argument("--batch", metavar="N", type=int, help="rows in one transaction (default: 500)")
     token = add("token", "Make, list and revoke the tokens that HTTP clients show.")
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", parents=[shared], help="make a token and print it, once")

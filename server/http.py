@@ -26,6 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server import __version__
+from server.answers import Spliced
 from server.session import ALL_SCOPES, Session
 from storage.errors import StorageFault
 from storage.tokens import Tokens
@@ -46,14 +47,14 @@ class _Eras:
     before its result. The handshake era keeps its event streams, which its clients expect.
     """
 
-    def __init__(self, handshake: StreamableHTTPSessionManager, stateless: StreamableHTTPSessionManager) -> None:
+    def __init__(self, handshake: ASGIApp, stateless: ASGIApp) -> None:
         self._handshake = handshake
         self._stateless = stateless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         version = next((value for name, value in scope["headers"] if name == _VERSION_HEADER), None)
         early = version is None or version in _HANDSHAKE_VERSIONS
-        await (self._handshake if early else self._stateless).handle_request(scope, receive, send)
+        await (self._handshake if early else self._stateless)(scope, receive, send)
 
 
 class _Verifier:
@@ -106,7 +107,7 @@ def build_app(service: Service, settings: Settings, tokens: Tokens | None) -> St
         )
         for plain_json in (False, True)
     ]
-    mcp: ASGIApp = _Eras(*managers)
+    mcp: ASGIApp = _Eras(managers[0].handle_request, Spliced(managers[1].handle_request))
     if tokens is not None:
         backend = BearerAuthBackend(_Verifier(tokens))
         mcp = AuthenticationMiddleware(RequireAuthMiddleware(_WithSession(mcp), []), backend=backend)

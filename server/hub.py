@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -178,6 +179,7 @@ class Hub:
     async def _run(self, service: "Service") -> None:
         import anyio
 
+        from server.audit_command import audit
         from server.connections import Connections
         from server.import_command import ImportCommand
         from server.listener import listen
@@ -194,6 +196,7 @@ class Hub:
                 "token.list": tokens.list,
                 "token.revoke": tokens.revoke,
                 "import": ImportCommand(service),
+                "audit": partial(audit, service),
             },
             pid=self._endpoint.pid,
             replaceable=self._auto,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 from collections.abc import AsyncIterator, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic_core import to_json
 
 from server import __version__
+from server.answers import ANSWER, SLOT, json_form, wire_form
 from server.binding import BOUND, call, offered
 from server.resources import Resources
 from server.session import Session
@@ -141,10 +144,20 @@ class Service:
         if arguments is not None and not isinstance(arguments, dict):
             raise MCPError(code=INVALID_PARAMS, message="'arguments' must be an object.")
         result = await call(self, session, bound, arguments or {}, meta)
-        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            result["resultType"] = "complete"
-            result["_meta"] = {SERVER_INFO_META_KEY: self.server.server_info_stamp}
-        return result
+        modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        slot = ctx.request.scope.get(SLOT) if ctx.request is not None else None
+        if slot is not None and modern:
+            slot.append(json_form(result, self._envelope_json))
+            return {ANSWER: 0}
+        return wire_form(result, self._envelope() if modern else {})
+
+    def _envelope(self) -> dict[str, Any]:
+        """What a result of the stateless era says besides its content."""
+        return {"resultType": "complete", "_meta": {SERVER_INFO_META_KEY: self.server.server_info_stamp}}
+
+    @cached_property
+    def _envelope_json(self) -> bytes:
+        return b"," + to_json(self._envelope())[1:-1]
 
     async def close(self) -> None:
         """Make everything acknowledged durable and close the files."""

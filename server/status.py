@@ -22,7 +22,7 @@ class NotReached(Failure):
 
 def status(data_dir: Path, *, as_json: bool) -> int:
     """Print what runs on a data directory; the process's exit status."""
-    link = _control(data_dir)
+    link = control(data_dir)
     facts: dict[str, Any] = {"running": False, "dataDir": str(data_dir)}
     if link is not None:
         facts = {key: value for key, value in link.call("status").items() if key != "ok"}
@@ -38,7 +38,7 @@ def status(data_dir: Path, *, as_json: bool) -> int:
 
 def stop(data_dir: Path) -> int:
     """End the hub of a data directory and wait until it is gone; the process's exit status. Raises NotReached."""
-    link = _control(data_dir)
+    link = control(data_dir)
     if link is None:
         sys.stdout.write(f"No hub runs on {data_dir}.\n")
         return 0
@@ -53,7 +53,7 @@ def stop(data_dir: Path) -> int:
     return 0
 
 
-def _control(data_dir: Path) -> Link | None:
+def control(data_dir: Path) -> Link | None:
     """A connection for commands; None when no hub runs. Raises NotReached."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -64,9 +64,13 @@ class ByteBudget(Generic[K, V]):
 
 @dataclass(slots=True)
 class Load:
-    """A read of the database under way. `stale`: a commit changed what it reads, so it must not be cached."""
+    """A read of the database under way. `stale`: a commit changed what it reads, so it must not be cached.
+
+    `late` are rows that came in meanwhile and belong to what it reads.
+    """
 
     stale: bool = False
+    late: list[Any] = field(default_factory=list)
 
 
 class Loads:
@@ -92,6 +96,11 @@ class Loads:
         """A commit changed what `key` names."""
         for load in self._running.get(key, ()):
             load.stale = True
+
+    def add(self, key: Hashable, row: object) -> None:
+        """A commit brought a row that belongs to what `key` names."""
+        for load in self._running.get(key, ()):
+            load.late.append(row)
 
     def touch_all(self) -> None:
         """A commit changed anything."""

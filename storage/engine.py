@@ -35,7 +35,7 @@ class Options:
 
     memory_limit: str = "1GB"
     read_threads: int = 2
-    rows_bytes: int = 64 << 20
+    rows_bytes: int = 96 << 20
     messages_bytes: int = 128 << 20
     checkpoint_rows: int = 20_000
     checkpoint_idle_seconds: float = 1.0

@@ -40,8 +40,12 @@ class Result(BaseModel):
         """The structured result: times in epoch ms."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
+    def structured(self) -> str:
+        """`wire` as compact JSON."""
+        return to_json(self.wire()).decode()
+
     def text(self) -> str:
-        """The same as compact JSON, with ISO 8601 times."""
+        """The same with ISO 8601 times."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 

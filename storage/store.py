@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
@@ -11,9 +12,10 @@ from storage.batch import Changes, Receipt
 from storage.cache import ByteBudget, Loads
 from storage.commit import fold
 from storage.database import Database
-from storage.listing import Listed
+from storage.loader import Loader
 from storage.row import Row, by_name, column_list
 from storage.tables import BY_NAME, BY_PREFIX, Conversation, Message, Participant, Tag, User
+from storage.tails import Lines
 from storage.timeline import Timeline
 
 R = TypeVar("R", bound=Row)
@@ -69,9 +71,10 @@ class Store:
         self._published_seq = next_seq
         self._loads = Loads()
         # A conversation has several participants, so the answers to lookups take most of the room.
-        self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 4, row_size)
-        self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 4, rows_size)
-        self._listed: ByteBudget[int, Listed] = ByteBudget(messages_bytes, lambda listed: listed.size)
+        self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 3, row_size)
+        self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 3, rows_size)
+        self._tails: ByteBudget[str, Lines] = ByteBudget(messages_bytes, lambda lines: lines.bytes)
+        self._loaders: dict[type[Row], Loader[Row]] = {}
 
     # -- rows by id ------------------------------------------------------------------------------------------------
 
@@ -85,17 +88,14 @@ class Store:
     def remembered(self, row_id: str) -> Row | None:
         """The committed row of that id if it is in memory."""
         row = self._rows.get(row_id)
-        if row is not None:
-            return self.current(row)
-        listed = self._listed.get(native_seq(row_id, Message))
-        return listed.message if listed is not None and listed.message.id == row_id else None
+        return self.current(row) if row is not None else None
 
-    def _remember(self, row: Row) -> None:
-        """Keep a row; messages are kept once, as pages of them show them."""
-        if isinstance(row, Message) and native_seq(row.id, Message) == row.seq:
-            self._listed.put(row.seq, Listed(row))
-        else:
-            self._rows.put(row.id, row)
+    async def rows_at(self, table: type[R], seqs: Collection[int]) -> dict[int, R]:
+        """The stored rows of `table` by commit number; those that ask at the same time share a query."""
+        loader = self._loaders.get(table)
+        if loader is None:
+            loader = self._loaders[table] = cast("Loader[Row]", Loader(self.database, table))
+        return cast("dict[int, R]", await loader.rows(seqs))
 
     async def row_anywhere(self, row_id: str) -> Row | None:
         """The committed row of that id in any table, or None."""
@@ -111,19 +111,18 @@ class Store:
 
     async def _load(self, row_id: str, table: type[R]) -> R | None:
         with self._loads.track(row_id) as load:
-            found = await self.database.select(
-                f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq = ? AND _id = ?',
-                [native_seq(row_id, table), row_id],
-            ) or await self.database.select(
-                f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq = (SELECT seq FROM aliases WHERE _id = ? '
-                'AND "table" = ?)',
-                [row_id, table.table],
-            )
-        if not found:
+            seq = native_seq(row_id, table)
+            found = await self.rows_at(table, [seq]) if seq >= 0 else {}
+            row = found.get(seq)
+            if row is None or row.id != row_id:
+                brought = await self.database.select(
+                    'SELECT seq FROM aliases WHERE _id = ? AND "table" = ?', [row_id, table.table]
+                )
+                row = next(iter((await self.rows_at(table, [brought[0][0]])).values()), None) if brought else None
+        if row is None:
             return None
-        row = table.loaded(found[0])
         if not load.stale:
-            self._remember(row)
+            self._rows.put(row_id, row)
         return self.current(row)
 
     async def rows(self, ids: Collection[str], *, keep: bool) -> dict[str, Row]:
@@ -136,14 +135,11 @@ class Store:
         with ExitStack() as stack:
             loads = {row_id: stack.enter_context(self._loads.track(row_id)) for row_id in missing} if keep else {}
             for table, seqs in (await self._places(missing)).items():
-                loaded = await self.database.select(
-                    f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq IN (SELECT unnest(?::BIGINT[]))',
-                    [list(seqs)],
-                )
-                found |= {row.id: row for row in map(table.loaded, loaded) if seqs[row.seq] == row.id}
+                loaded = await self.rows_at(table, seqs)
+                found |= {row.id: row for row in loaded.values() if seqs[row.seq] == row.id}
         for row_id, load in loads.items():
             if row_id in found and not load.stale:
-                self._remember(found[row_id])
+                self._rows.put(row_id, found[row_id])
         return {row_id: self.current(row) for row_id, row in found.items()}
 
     async def _places(self, ids: Sequence[str]) -> dict[type[Row], dict[int, str]]:
@@ -178,11 +174,8 @@ class Store:
         if cached is not None:
             return cached
         with self._loads.track((table, field, value)) as load:
-            condition, parameter = await self._condition(table, field, value)
-            found = await self.database.select(
-                f'SELECT {column_list(table)} FROM "{table.table}" WHERE {condition} ORDER BY seq', [parameter]
-            )
-        rows = {row.id: self.current(row) for row in map(table.loaded, found)}
+            found = await self._select_where(table, field, value)
+        rows = {row.id: self.current(row) for row in found}
         if (table, field) in HOT_LOOKUPS and not load.stale:
             self._lookups.put((table, field, value), cast("dict[str, Row]", rows))
         return rows
@@ -195,13 +188,9 @@ class Store:
         keys: dict[str, Lookup] = {name: (Participant, "conversation_id", name) for name in conversations}
         with ExitStack() as stack:
             loads = {name: stack.enter_context(self._loads.track(key)) for name, key in keys.items()}
-            found = await self.database.select(
-                f'SELECT {column_list(Participant)} FROM "{Participant.table}" '
-                "WHERE seq IN (SELECT unnest(?::BIGINT[])) ORDER BY seq",
-                [seqs],
-            )
+            found = await self.rows_at(Participant, seqs)
         answers: dict[str, dict[str, Row]] = {name: {} for name in conversations}
-        for participant in map(Participant.loaded, found):
+        for _, participant in sorted(found.items()):
             answers[participant.conversation_id][participant.id] = participant
         for name, rows in answers.items():
             if not loads[name].stale:
@@ -211,35 +200,38 @@ class Store:
         """The answer of `rows_where` if it is in memory."""
         return cast("dict[str, R] | None", self._lookups.get((table, field, value)))
 
-    async def _condition(self, table: type[Row], field: str, value: str) -> tuple[str, object]:
+    async def _select_where(self, table: type[R], field: str, value: str) -> Sequence[R]:
         if table is Participant and field == "conversation_id":
             await self.roster.ready()
-            return "seq IN (SELECT unnest(?::BIGINT[]))", list(self.roster.after(value, 0))
+            rows = await self.rows_at(table, self.roster.after(value, 0))
+            return [rows[seq] for seq in sorted(rows)]
         name = table.model_fields[field].alias or field
-        return (f'list_contains("{name}", ?)' if by_name(table)[name].sql.endswith("[]") else f'"{name}" = ?'), value
+        condition = f'list_contains("{name}", ?)' if by_name(table)[name].sql.endswith("[]") else f'"{name}" = ?'
+        found = await self.database.select(
+            f'SELECT {column_list(table)} FROM "{table.table}" WHERE {condition} ORDER BY seq', [value]
+        )
+        return [table.loaded(row) for row in found]
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
-    async def messages_before(self, conversation: str, seq: int | None, limit: int) -> tuple[list[Listed], bool]:
+    async def messages_before(self, conversation: str, seq: int | None, limit: int) -> tuple[Lines, bool]:
         """A page of messages, ascending, all below `seq` (None: the newest), and whether there are earlier ones."""
         await self.timeline.ready()
         seqs, more = self.timeline.before(conversation, seq, limit)
-        return await self._listed_rows(seqs), more
-
-    async def _listed_rows(self, seqs: Sequence[int]) -> list[Listed]:
-        found = {seq: listed for seq in seqs if (listed := self._listed.get(seq)) is not None}
-        missing = [seq for seq in seqs if seq not in found]
-        if missing:
-            with self._loads.track(Message) as load:
-                rows = await self.database.select(
-                    f'SELECT {column_list(Message)} FROM "{Message.table}" WHERE seq IN (SELECT unnest(?::BIGINT[]))',
-                    [missing],
-                )
-            for row in map(Message.loaded, rows):
-                found[row.seq] = listed = Listed(row)
-                if not load.stale:
-                    self._listed.put(row.seq, listed)
-        return [found[seq] for seq in seqs if seq in found]
+        tail = self._tails.get(conversation)
+        if tail is not None and (not seqs or (tail.seqs and tail.seqs[0] <= seqs[0])):
+            begin = bisect_left(tail.seqs, seqs[0]) if seqs else 0
+            return tail.slice(begin, begin + len(seqs)), more
+        with self._loads.track((Message, conversation)) as load:
+            rows = await self.rows_at(Message, seqs)
+        lines = Lines.of([rows[one] for one in seqs if one in rows])
+        if seq is None and not load.stale:
+            tail = lines.slice(0, len(lines))
+            for message in load.late:
+                tail.append(message)
+            tail.forget_old()
+            self._tails.put(conversation, tail)
+        return lines, more
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
@@ -255,7 +247,7 @@ class Store:
                 self._loads.touch(row_id)
                 if row is None:
                     self._rows.discard(row_id)
-                elif not isinstance(row, Message) or native_seq(row_id, Message) != row.seq:
+                else:
                     self._rows.put(row_id, row)
             self._publish_lookups(table, rows, changes.before)
         for row in changes.rows.get(Message, {}).values():
@@ -275,7 +267,7 @@ class Store:
         self._loads.touch_all()
         self._rows.clear()
         self._lookups.clear()
-        self._listed.clear()
+        self._tails.clear()
 
     def _publish_lookups(self, table: type[Row], rows: dict[str, Row | None], before: dict[str, Row]) -> None:
         for hot_table, field in HOT_LOOKUPS:
@@ -291,11 +283,20 @@ class Store:
                     self._lookups.put(key, overlaid(cached, rows, field, value))
 
     def _publish_message(self, message: Message, *, new: bool) -> None:
-        self._listed.put(message.seq, Listed(message))
+        conversation = message.conversation_id
+        tail = self._tails.get(conversation)
         if not new:
-            self._loads.touch(Message)
+            self._loads.touch((Message, conversation))
+            if tail is not None:
+                tail.replace(message)
+                self._tails.put(conversation, tail)
             return
-        self.timeline.add(message.conversation_id, message.seq)
+        self.timeline.add(conversation, message.seq)
+        self._loads.add((Message, conversation), message)
+        if tail is not None:
+            tail.append(message)
+            tail.forget_old()
+            self._tails.put(conversation, tail)
         # The newest by its own time: an import may bring older ones later.
         newest = self.message_times.get(message.conversation_id, message.created_at)
         self.message_times[message.conversation_id] = max(newest, message.created_at)
@@ -319,8 +320,8 @@ class Store:
         return {
             "rows": len(self._rows),
             "rowsBytes": self._rows.used + self._lookups.used,
-            "messages": len(self._listed),
-            "messagesBytes": self._listed.used,
+            "conversations": len(self._tails),
+            "messagesBytes": self._tails.used,
         }
 
 

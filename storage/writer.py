@@ -290,10 +290,13 @@ class Writer:
         """Fold derived fields and the log into the main file."""
         if not self._uncheckpointed or self._failure is not None:
             return
-        self._uncheckpointed = 0
+        waiting, self._uncheckpointed = self._uncheckpointed, 0
         try:
             await self._store.fold()
             await self._store.database.write(lambda _: self._committer.checkpoint())
+        except duckdb.TransactionException as error:
+            log.info("the checkpoint waits: %s", _reason(error))
+            self._uncheckpointed = waiting
         except duckdb.Error as error:
             self.fail(error)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio
 from mcp import Client
@@ -22,6 +22,10 @@ from mcp_types import CallToolResult, TextContent, TextResourceContents
 from server.config import load_settings
 from server.service import Service, open_service
 from server.session import Session
+from storage.row import Row
+from storage.transaction import Transaction
+
+R = TypeVar("R", bound=Row)
 
 USER_SCOPES = frozenset({"read", "write"})
 ERAS = ("legacy", "auto")
@@ -59,8 +63,9 @@ class Tools:
         text = said(result)
         assert not result.is_error, text
         assert result.structured_content is not None
-        assert times_as_numbers(json.loads(text), result.structured_content) == result.structured_content
-        return result.structured_content
+        structured: dict[str, Any] = result.structured_content
+        assert times_as_numbers(json.loads(text), structured) == structured
+        return structured
 
     async def refused(self, tool: str, /, **arguments: Any) -> Refusal:
         """The error of a call that must be refused."""
@@ -164,13 +169,14 @@ class Swarm:
         row = await self.owner("create_user", name=name, email=f"{name.lower()}@example.org")
         return row["_id"], await self.connect(row["_id"])
 
-    async def settled(self) -> None:
-        """Wait until everything derived is in the file."""
-        await self.service.engine.store.fold()
+    async def insert(self, table: type[R], **fields: Any) -> R:
+        """A row of a table that no tool makes."""
+
+        async def request(tx: Transaction) -> R:
+            return tx.insert(table, **fields)
+
+        return await self.service.engine.writer.run(request)
 
     async def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What the file says."""
         return await self.service.engine.store.database.select(query, parameters)
-
-
-OpenSwarm = Callable[..., Swarm]

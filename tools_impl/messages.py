@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from storage.errors import Forbidden, Invalid
 from storage.fields import Step
-from storage.listing import Listed
 from storage.row import Result
 from storage.tables import Agent, Conversation, Message, Participant, User
+from storage.tails import Lines
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import required
@@ -115,25 +114,26 @@ class MessagePage(Result):
 
     conversation: dict[str, Any]
     authors: dict[str, dict[str, Any]]
-    messages: Sequence[Listed]
+    messages: Lines
     next_cursor: str | None = None
 
     def wire(self) -> dict[str, Any]:
-        """See `Result`; the messages were rendered when they were stored."""
-        data: dict[str, Any] = {
-            "conversation": self.conversation,
-            "authors": self.authors,
-            "messages": [listed.data for listed in self.messages],
-        }
-        if self.next_cursor is not None:
-            data["nextCursor"] = self.next_cursor
+        """See `Result`."""
+        data: dict[str, Any] = from_json(self.structured())
         return data
+
+    def structured(self) -> str:
+        """See `Result`; the messages were rendered when they were stored."""
+        return self._around(self.messages.structured())
 
     def text(self) -> str:
         """See `Result`."""
+        return self._around(self.messages.text())
+
+    def _around(self, messages: str) -> str:
         head = to_json({"conversation": self.conversation, "authors": self.authors}).decode()
         tail = f',"nextCursor":"{self.next_cursor}"' if self.next_cursor is not None else ""
-        return f'{head[:-1]},"messages":[{",".join([listed.text for listed in self.messages])}]{tail}}}'
+        return f'{head[:-1]},"messages":{messages}{tail}}}'
 
 
 async def list_messages(
@@ -154,9 +154,9 @@ async def list_messages(
     messages, more = await view.store.messages_before(conversation.id, before, limit)
     return MessagePage.model_construct(
         conversation={"_id": conversation.id, "title": conversation.title},
-        authors=await authors_of(view, conversation.id, {listed.author for listed in messages}),
+        authors=await authors_of(view, conversation.id, set(messages.authors)),
         messages=messages,
-        next_cursor=str(messages[0].seq) if more and messages else None,
+        next_cursor=str(messages.seqs[0]) if more and messages else None,
     )
 
 

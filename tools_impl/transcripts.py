@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from storage.fields import iso
 from storage.row import Row
@@ -45,17 +45,17 @@ async def transcript(view: View, me: Caller, conversation_id: str) -> str:
     """
     conversation = await required(view, me, Conversation, conversation_id)
     messages, more = await view.store.messages_before(conversation.id, None, TRANSCRIPT_MESSAGES)
-    authors = await authors_of(view, conversation.id, {message.author for message in messages})
+    authors = await authors_of(view, conversation.id, set(messages.authors))
     parts = [f"# {plain(conversation.title)} ({named(conversation.id)})", NOTICE]
     if more:
         parts.append(
             f"The last {TRANSCRIPT_MESSAGES} messages; earlier ones: "
-            f'list_messages(conversationId="{named(conversation.id)}", cursor="{messages[0].seq}").'
+            f'list_messages(conversationId="{named(conversation.id)}", cursor="{messages.seqs[0]}").'
         )
     if not messages:
         parts.append("No messages yet.")
-    for message in messages:
-        author, data = authors.get(message.author, {"_id": message.author, "name": "?"}), message.data
+    for data in from_json(messages.structured()):
+        author = authors.get(data["authorParticipantId"], {"_id": data["authorParticipantId"], "name": "?"})
         kind = " · system" if data["kind"] == "system" else ""
         header = f"**{plain(author['name'])}** ({named(author['_id'])}) · {iso(data['createdAt'])}"
         parts.append(f"{header} · {named(data['_id'])}{kind}")

@@ -150,7 +150,9 @@ def layout(statements: Sequence[str]) -> tuple[Layout, Layout, Layout]:
             connection.execute(
                 "SELECT table_name, constraint_type, constraint_column_names FROM duckdb_constraints() ORDER BY ALL"
             ).fetchall(),
-            connection.execute("SELECT table_name, index_name, expressions FROM duckdb_indexes() ORDER BY ALL").fetchall(),
+            connection.execute(
+                "SELECT table_name, index_name, expressions FROM duckdb_indexes() ORDER BY ALL"
+            ).fetchall(),
         )
 
 
@@ -163,7 +165,7 @@ def test_the_migrations_make_the_tables_of_today() -> None:
 
 
 def test_the_migrations_of_the_auth_file_make_the_tables_of_today() -> None:
-    tables = (*AUTH_TABLES, AccessToken)
+    tables: tuple[type[Row], ...] = (*AUTH_TABLES, AccessToken)
     indexes = [statement for table in tables for statement in create_indexes(table)]
     assert layout(frozen(AUTH_MIGRATIONS)) == layout([BOOKKEEPING[0], *create_all(tables), *indexes])
 

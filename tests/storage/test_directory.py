@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from storage import directory as directories
@@ -89,10 +90,8 @@ def test_a_directory_without_write_permission_is_refused(tmp_path: Path) -> None
 
 
 def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directories.os, "geteuid", lambda: 4711)
-    assert refused(tmp_path) == (
-        f"{tmp_path} belongs to another user of this machine. Choose another with --data."
-    )
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert refused(tmp_path) == (f"{tmp_path} belongs to another user of this machine. Choose another with --data.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +102,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, kind: str, monkeypatch
         SimpleNamespace(mountpoint=str(tmp_path.resolve()), fstype=kind),
         SimpleNamespace(mountpoint=f"{tmp_path.resolve()}-other", fstype="ext4"),
     ]
-    monkeypatch.setattr(directories.psutil, "disk_partitions", lambda all: partitions)
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: partitions)
     assert refused(tmp_path) == (
         f"{tmp_path} is on a network file system ({kind}), where locks do not hold. "
         "Choose a local directory with --data."

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -22,8 +22,15 @@ from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
 from tests.clients import Swarm
 
-ADD_COLUMN = SimpleNamespace(STATEMENTS=('ALTER TABLE "agents" ADD COLUMN "voice" VARCHAR',))
-FAILS_HALFWAY = SimpleNamespace(STATEMENTS=("CREATE TABLE extra (i INTEGER)", "ALTER TABLE no_such ADD COLUMN i INTEGER"))
+
+def migration(*statements: str) -> ModuleType:
+    module = ModuleType("m999_of_a_test")
+    module.STATEMENTS = statements  # type: ignore[attr-defined]
+    return module
+
+
+ADD_COLUMN = migration('ALTER TABLE "agents" ADD COLUMN "voice" VARCHAR')
+FAILS_HALFWAY = migration("CREATE TABLE extra (i INTEGER)", "DROP TABLE no_such")
 
 
 def hash_of(path: Path) -> str:
@@ -62,7 +69,11 @@ def used(template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(template, tmp_path / "data"))
 
 
-def with_migrations(monkeypatch: pytest.MonkeyPatch, *more: Any) -> None:
+def copies(directory: Path) -> list[Path]:
+    return list(directory.glob("*.bak"))
+
+
+def with_migrations(monkeypatch: pytest.MonkeyPatch, *more: ModuleType) -> None:
     monkeypatch.setattr(engine, "MIGRATIONS", (*MIGRATIONS, *more))
 
 
@@ -71,13 +82,9 @@ def stored(path: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_a_newer_version_is_refused_and_left_alone(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_migrations(monkeypatch, ADD_COLUMN)
-    # Opened by the newer program: this one must not touch it any more.
-    connection = duckdb.connect(str(used / "one.duckdb"))
-    migrate(connection, used / "one.duckdb", engine.MIGRATIONS)
-    connection.close()
-    monkeypatch.undo()
+def test_a_newer_version_is_refused_and_left_alone(used: Path) -> None:
+    with duckdb.connect(str(used / "one.duckdb")) as connection:
+        migrate(connection, used / "one.duckdb", (*MIGRATIONS, ADD_COLUMN))
     newest = len(MIGRATIONS)
     assert refused(used) == (
         f"{used / 'one.duckdb'} is of version {newest + 1}, written by a newer one-mcp; this one knows versions up to "
@@ -97,12 +104,11 @@ async def test_an_older_version_is_migrated_and_a_copy_is_kept(used: Path, monke
     assert stored(copy, "SELECT name FROM agents") == [("Director",)]
 
 
-def test_what_is_only_in_the_log_is_in_the_copy(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_only_in_the_log_is_in_the_copy(used: Path) -> None:
     path = used / "one.duckdb"
     connection = duckdb.connect(str(path), config={"wal_autocheckpoint": "1TB"})
     connection.execute("UPDATE agents SET name = 'Sage'")
-    with_migrations(monkeypatch, ADD_COLUMN)
-    migrate(connection, path, engine.MIGRATIONS)
+    migrate(connection, path, (*MIGRATIONS, ADD_COLUMN))
     connection.close()
     assert stored(used / f"one.duckdb.v{len(MIGRATIONS)}.bak", "SELECT name FROM agents") == [("Sage",)]
 
@@ -119,7 +125,7 @@ def test_a_migration_that_fails_changes_nothing(used: Path, monkeypatch: pytest.
 
 async def test_a_file_of_this_version_is_opened_without_a_copy(used: Path) -> None:
     await opening(used)().store.database.close()
-    assert [path.name for path in used.glob("*.bak")] == []
+    assert copies(used) == []
 
 
 FOREIGN = {
@@ -127,7 +133,10 @@ FOREIGN = {
     "a table in another schema": ["CREATE SCHEMA crm", "CREATE TABLE crm.sales (id INTEGER)"],
     "a view": ["CREATE VIEW sales AS SELECT 1 AS id"],
     "a table named meta": ["CREATE TABLE meta (id INTEGER)"],
-    "a table like meta": ["CREATE TABLE meta (name VARCHAR, value VARCHAR)", "INSERT INTO meta VALUES ('version', 'x')"],
+    "a table like meta": [
+        "CREATE TABLE meta (name VARCHAR, value VARCHAR)",
+        "INSERT INTO meta VALUES ('version', 'x')",
+    ],
 }
 
 

@@ -79,7 +79,7 @@ class Rows:
 
     def _one(self, tables: tuple[str, ...]) -> str:
         known = [row_id for table in tables for row_id in self._ids[table]]
-        return self._rng.choice([*known, *known, DANGLING, SHARED])
+        return self._rng.choice([*known, DANGLING, SHARED] if self._rng.random() < 0.8 else [DANGLING, SHARED])
 
     def callers(self) -> Iterator[Caller]:
         for user in self._rng.sample(self._ids["users"], 2):
@@ -117,10 +117,10 @@ async def fill(swarm: Swarm, rng: random.Random, count: int) -> Rows:
     return rows
 
 
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**32))
 async def test_memory_and_sql_agree_on_who_sees_a_row(swarm: Swarm, seed: int) -> None:
-    rows = await fill(swarm, random.Random(seed), 4)
+    rows = await fill(swarm, random.Random(seed), 3)
     for caller in rows.callers():
         for table in TABLES:
             await agree(swarm, table, visible(caller, table))
@@ -155,7 +155,7 @@ def compound(leaf: tuple[type[Row], list[Predicate]]) -> st.SearchStrategy[tuple
 @given(condition=st.sampled_from(LEAVES).flatmap(compound))
 async def test_memory_and_sql_agree_on_any_condition(swarm: Swarm, condition: tuple[type[Row], Predicate]) -> None:
     if not await swarm.sql("SELECT 1 FROM agents LIMIT 1"):
-        await fill(swarm, random.Random(7), 12)
+        await fill(swarm, random.Random(7), 24)
     await agree(swarm, *condition)
 
 
@@ -163,6 +163,6 @@ async def test_memory_and_sql_agree_on_any_condition(swarm: Swarm, condition: tu
 async def test_the_conditions_of_these_tests_tell_rows_apart(
     swarm: Swarm, table: type[Row], parts: list[Predicate]
 ) -> None:
-    await fill(swarm, random.Random(7), 12)
+    await fill(swarm, random.Random(7), 24)
     for part in parts:
         assert 0 < len(await agree(swarm, table, part)) < len(await agree(swarm, table, Everything()))
