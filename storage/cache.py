@@ -15,11 +15,13 @@ V = TypeVar("V")
 class ByteBudget(Generic[K, V]):
     """Keeps the most recently used values whose sizes add up to at most `budget` bytes.
 
-    `size` estimates a value's bytes in memory; it is asked once, when the value comes in.
+    `size` estimates a value's bytes in memory; it is asked once, when the value comes in. `evicted` hears of values
+    that had to go.
     """
 
-    def __init__(self, budget: int, size: Callable[[V], int]) -> None:
+    def __init__(self, budget: int, size: Callable[[V], int], evicted: Callable[[V], None] | None = None) -> None:
         self.budget = budget
+        self._evicted = evicted
         self.used = 0
         self._size = size
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
@@ -41,8 +43,10 @@ class ByteBudget(Generic[K, V]):
         self._entries[key] = (value, size)
         self.used += size
         while self.used > self.budget:
-            _, (_, freed) = self._entries.popitem(last=False)
+            _, (gone, freed) = self._entries.popitem(last=False)
             self.used -= freed
+            if self._evicted is not None:
+                self._evicted(gone)
 
     def discard(self, key: K) -> None:
         """Forget the value, if it is there."""
@@ -62,7 +66,7 @@ class ByteBudget(Generic[K, V]):
         return len(self._entries)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Load:
     """A read of the database under way. `stale`: a commit changed what it reads, so it must not be cached.
 

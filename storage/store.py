@@ -73,7 +73,8 @@ class Store:
         # A conversation has several participants, so the answers to lookups take most of the room.
         self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 3, row_size)
         self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 3, rows_size)
-        self._tails: ByteBudget[str, Lines] = ByteBudget(messages_bytes, lambda lines: lines.bytes)
+        self._tails: ByteBudget[str, Lines] = ByteBudget(messages_bytes, lambda lines: lines.bytes, self._no_home)
+        self._homes: dict[int, str] = {}
         self._loaders: dict[type[Row], Loader[Row]] = {}
 
     # -- rows by id ------------------------------------------------------------------------------------------------
@@ -88,7 +89,12 @@ class Store:
     def remembered(self, row_id: str) -> Row | None:
         """The committed row of that id if it is in memory."""
         row = self._rows.get(row_id)
-        return self.current(row) if row is not None else None
+        if row is not None:
+            return self.current(row)
+        seq = native_seq(row_id, Message)
+        home = self._homes.get(seq)
+        tail = self._tails.get(home) if home is not None else None
+        return tail.message(home, seq) if tail is not None and home is not None else None
 
     async def rows_at(self, table: type[R], seqs: Collection[int]) -> dict[int, R]:
         """The stored rows of `table` by commit number; those that ask at the same time share a query."""
@@ -229,9 +235,21 @@ class Store:
             tail = lines.slice(0, len(lines))
             for message in load.late:
                 tail.append(message)
-            tail.forget_old()
-            self._tails.put(conversation, tail)
+            self._keep_tail(conversation, tail)
         return lines, more
+
+    def _keep_tail(self, conversation: str, tail: Lines) -> None:
+        replaced = self._tails.get(conversation)
+        if replaced is not None and replaced is not tail:
+            self._no_home(replaced)
+        for seq in tail.forget_old():
+            self._homes.pop(seq, None)
+        self._homes.update(dict.fromkeys(tail.seqs, conversation))
+        self._tails.put(conversation, tail)
+
+    def _no_home(self, tail: Lines) -> None:
+        for seq in tail.seqs:
+            self._homes.pop(seq, None)
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
@@ -245,7 +263,7 @@ class Store:
         for table, rows in changes.rows.items():
             for row_id, row in rows.items():
                 self._loads.touch(row_id)
-                if row is None:
+                if row is None or (isinstance(row, Message) and row.conversation_id in self._tails):
                     self._rows.discard(row_id)
                 else:
                     self._rows.put(row_id, row)
@@ -268,6 +286,7 @@ class Store:
         self._rows.clear()
         self._lookups.clear()
         self._tails.clear()
+        self._homes.clear()
 
     def _publish_lookups(self, table: type[Row], rows: dict[str, Row | None], before: dict[str, Row]) -> None:
         for hot_table, field in HOT_LOOKUPS:
@@ -295,7 +314,9 @@ class Store:
         self._loads.add((Message, conversation), message)
         if tail is not None:
             tail.append(message)
-            tail.forget_old()
+            for old in tail.forget_old():
+                self._homes.pop(old, None)
+            self._homes[message.seq] = conversation
             self._tails.put(conversation, tail)
         # The newest by its own time: an import may bring older ones later.
         newest = self.message_times.get(message.conversation_id, message.created_at)

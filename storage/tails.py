@@ -1,7 +1,7 @@
 """The newest messages of a conversation as the text that a page of them is made of.
 
-What is kept of a message is its JSON behind `createdAt`, 73 bytes more than its letters: a page is joined, not rendered,
-and the newest pages of ten thousand conversations fit into the default budget.
+What is kept of a message is its JSON behind `createdAt`, 180 bytes more than its letters: a page is joined, not
+rendered, and the newest pages of ten thousand conversations fit into the default budget.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from storage.fields import iso
-from storage.row import INTERNAL
+from storage.row import INTERNAL, all_fields, by_name
 from storage.tables import Message
 
 TAIL = 200
 """So many of its newest messages are kept of a conversation: the longest page."""
-BYTES_A_MESSAGE = 80
+BYTES_A_MESSAGE = 180
+"""Three numbers, three references, the string's own, and the entry that says which conversation it is in."""
 _SAID_BY_THE_PAGE = INTERNAL | {"id", "created_at", "conversation_id", "vector"}
+_ATTRIBUTES = {name: column.attribute for name, column in by_name(Message).items()}
 
 
 class Lines:
@@ -29,6 +31,7 @@ class Lines:
     def __init__(self) -> None:
         self.seqs = array("q")
         self.times = array("q")
+        self.revs = array("q")
         self.ids: list[str] = []
         self.authors: list[str] = []
         self.rests: list[str] = []
@@ -50,6 +53,7 @@ class Lines:
         rest = _rest(message)
         self.seqs.append(message.seq)
         self.times.append(message.created_at)
+        self.revs.append(_rev(message))
         self.ids.append(message.id if message.id != f"{Message.prefix}_{message.seq}" else "")
         self.authors.append(sys.intern(message.author_participant_id))
         self.rests.append(rest)
@@ -62,19 +66,38 @@ class Lines:
             rest = _rest(message)
             self.bytes += len(rest) - len(self.rests[place])
             self.rests[place] = rest
+            self.revs[place] = _rev(message)
 
-    def forget_old(self) -> None:
-        """Keep the newest ones only."""
-        extra = len(self.seqs) - TAIL
-        if extra > 0:
+    def message(self, conversation: str, seq: int) -> Message | None:
+        """One of them as a row, if it is there and whole."""
+        place = bisect_left(self.seqs, seq)
+        if place == len(self.seqs) or self.seqs[place] != seq or self.revs[place] < 0:
+            return None
+        told = {"status": "sent", **from_json("{" + self.rests[place][1:])}
+        return Message.model_construct(
+            _fields_set=all_fields(Message),
+            **{_ATTRIBUTES[name]: value for name, value in told.items()},
+            id=self.ids[place] or f"{Message.prefix}_{seq}",
+            seq=seq,
+            rev=self.revs[place],
+            created_at=self.times[place],
+            conversation_id=conversation,
+        )
+
+    def forget_old(self) -> array[int]:
+        """Keep the newest ones only; the `seq` of the others."""
+        extra = max(0, len(self.seqs) - TAIL)
+        old = self.seqs[:extra]
+        if extra:
             self.bytes -= sum(map(len, self.rests[:extra])) + BYTES_A_MESSAGE * extra
-            for column in (self.seqs, self.times, self.ids, self.authors, self.rests):
+            for column in (self.seqs, self.times, self.revs, self.ids, self.authors, self.rests):
                 del column[:extra]
+        return old
 
     def slice(self, begin: int, end: int) -> Lines:
         """Some of them, as they are now."""
         part = Lines()
-        part.seqs, part.times = self.seqs[begin:end], self.times[begin:end]
+        part.seqs, part.times, part.revs = self.seqs[begin:end], self.times[begin:end], self.revs[begin:end]
         part.ids, part.authors, part.rests = self.ids[begin:end], self.authors[begin:end], self.rests[begin:end]
         part.bytes += sum(map(len, part.rests)) + BYTES_A_MESSAGE * len(part)
         return part
@@ -95,6 +118,11 @@ class Lines:
         """The same with ISO 8601 times."""
         rows = zip(self._starts(), self.times, self.rests, strict=True)
         return "[" + ",".join([f'{start},"createdAt":"{iso(time)}"{rest}' for start, time, rest in rows]) + "]"
+
+
+def _rev(message: Message) -> int:
+    """The commit number of the last change; -1 where a vector makes the text less than the row."""
+    return -1 if message.vector is not None else message.rev
 
 
 def _rest(message: Message) -> str:
