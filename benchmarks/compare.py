@@ -15,7 +15,7 @@ from benchmarks.workload import Workload
 
 OPERATIONS = ("list_messages", "get", "send_message")
 """Reads first: what is sent changes what is read."""
-CALIBRATION = 2_000
+CALIBRATION = 3_000
 WARM_UP = {"list_messages": 20_000, "get": 40_000, "send_message": 20_000}
 """Calls before the clock starts, so that the caches hold what the law makes hot."""
 
@@ -88,27 +88,26 @@ class Side:
         self.targets[Era.STATELESS].run(self.workload.draw(operation, calls), 64)
 
     @contextmanager
-    def no_op(self, operation: str) -> Iterator[dict[Era, Target]]:
+    def no_op(self, operation: str, era: Era) -> Iterator[Target]:
         """A no-op server with the same tool, whose answers are as long as ours are on average."""
-        target = self.targets[Era.STATELESS]
-        ours = target.run(self.workload.draw(operation, CALIBRATION), 8).mean_bytes
+        ours = self.targets[era].run(self.workload.draw(operation, CALIBRATION), 8).mean_bytes
         with peer({operation: 0}) as empty:
-            overhead = Target(empty.port, Era.STATELESS).run(self.workload.draw(operation, 10), 1).mean_bytes
+            overhead = Target(empty.port, era).run(self.workload.draw(operation, 10), 1).mean_bytes
         # The text is in the answer twice: as content, and in the structured result.
         with peer({operation: round((ours - overhead) / 2)}) as running:
-            yield {era: Target(running.port, era) for era in Era}
+            yield Target(running.port, era)
 
 
 def compare(sides: Sequence[Side], plan: Plan) -> Iterator[Cell]:
     """Measure each operation in each era at each concurrency on all sides, in turns."""
     for operation in OPERATIONS:
-        with ExitStack() as stack:
-            for side in sides:
-                side.warm_up(operation, int(plan.warm_up * WARM_UP[operation]))
-            no_ops = [stack.enter_context(side.no_op(operation)) for side in sides]
-            for era in plan.eras:
+        for side in sides:
+            side.warm_up(operation, int(plan.warm_up * WARM_UP[operation]))
+        for era in plan.eras:
+            with ExitStack() as stack:
+                pairs = [(side.targets[era], stack.enter_context(side.no_op(operation, era))) for side in sides]
                 for connections in plan.connections:
-                    yield from _cells(operation, era, connections, sides, no_ops, plan)
+                    yield from _cells(operation, era, connections, sides, pairs, plan)
 
 
 def _cells(
@@ -116,16 +115,17 @@ def _cells(
     era: Era,
     connections: int,
     sides: Sequence[Side],
-    no_ops: Sequence[dict[Era, Target]],
+    targets: Sequence[tuple[Target, Target]],
     plan: Plan,
 ) -> list[Cell]:
-    both = [(side.targets[era], no_op[era]) for side, no_op in zip(sides, no_ops, strict=True)]
+    """The cells of all sides; `targets` are the product and its no-op on each."""
     counts = [
-        _enough_calls(side, operation, pair, connections, plan.seconds) for side, pair in zip(sides, both, strict=True)
+        _enough_calls(side, operation, pair, connections, plan.seconds)
+        for side, pair in zip(sides, targets, strict=True)
     ]
     pairs: list[list[tuple[Round, Round]]] = [[] for _ in sides]
     for number in range(plan.rounds):
-        for index, (ours, theirs) in enumerate(both):
+        for index, (ours, theirs) in enumerate(targets):
             calls = sides[index].workload.draw(operation, counts[index])
             first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)
             results = {first: first.run(calls, connections), second: second.run(calls, connections)}

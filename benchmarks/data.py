@@ -26,15 +26,17 @@ def loaded(dataset: Dataset) -> Path:
     unfinished, rows = place.with_suffix(".unfinished"), place.with_suffix(".jsonl")
     shutil.rmtree(unfinished, ignore_errors=True)
     dataset.write(rows)
-    _one_mcp(unfinished, "import", str(rows))
-    _one_mcp(unfinished, "stop")
+    for arguments in (("import", str(rows)), ("stop",)):
+        subprocess.run(
+            [*ONE_MCP, "--data", str(unfinished), *arguments],
+            env=environment(),
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
     rows.unlink()
     unfinished.rename(place)
     return place
-
-
-def _one_mcp(data: Path, *arguments: str) -> None:
-    subprocess.run([*ONE_MCP, "--data", str(data), *arguments], env=environment(), check=True, stdin=subprocess.DEVNULL)
 
 
 def _fingerprint() -> str:

@@ -95,10 +95,10 @@ def _measure_load(
 def _sustained(side: Side, messages: int) -> Sustained:
     calls = side.workload.draw("send_message", messages)
     target = side.targets[Era.STATELESS]
-    with side.no_op("send_message") as no_op:
-        rates = [no_op[Era.STATELESS].run(calls[: messages // 6], MANY).rate]
+    with side.no_op("send_message", target.era) as no_op:
+        rates = [no_op.run(calls[: messages // 6], MANY).rate]
         measured = target.run(calls, MANY)
-        rates.append(no_op[Era.STATELESS].run(calls[: messages // 6], MANY).rate)
+        rates.append(no_op.run(calls[: messages // 6], MANY).rate)
     longest = 1000 * measured.latencies[-1]
     return Sustained(messages, measured.rate, measured.rate / mean(rates), 1000 * measured.quantile(0.99), longest)
 

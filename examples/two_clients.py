@@ -20,7 +20,7 @@ async def main(data: str) -> None:
             "send_message", {"conversationId": conversation, "content": "On Tuesday, says the board.", "as": agent}
         )
         transcript = await desk.read_resource(f"one://conversations/{conversation}")
-        print(transcript.contents[0].text)
+        print(transcript.contents[0].model_dump()["text"])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def tools_page() -> str:
     for bound in BOUND.values():
         tool = bound.tool
         hint = "writes" if bound.writes else "reads"
-        parts.append(f"## {tool.name}\n\n*{tool.title}; {hint}; toolset `{bound.operation.toolset}`*\n\n{tool.description}")
+        facts = f"*{tool.title}; {hint}; toolset `{bound.operation.toolset}`*"
+        parts.append(f"## {tool.name}\n\n{facts}\n\n{tool.description}")
         required = set(tool.input_schema.get("required", ()))
         rows = [
             f"| {f'**{name}**' if name in required else name} | {_type(schema)} | {_words(schema)} |"

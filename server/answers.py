@@ -54,10 +54,8 @@ def json_form(result: Result, envelope: bytes) -> bytes:
     """The same as JSON; `envelope` begins with a comma."""
     failed = b"true" if isinstance(result, Failure) else b"false"
     text, structured = to_json(result.text()), result.structured().encode()
-    return b"".join(
-        (b'{"content":[{"type":"text","text":', text, b'}],"structuredContent":', structured, b',"isError":', failed)
-        + (envelope, b"}")
-    )
+    content = (b'{"content":[{"type":"text","text":', text, b'}],"structuredContent":', structured)
+    return b"".join((*content, b',"isError":', failed, envelope, b"}"))
 
 
 class Spliced:
@@ -71,6 +69,7 @@ class Spliced:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
         answers: list[bytes] = []
         scope[SLOT] = answers
         head: Message | None = None

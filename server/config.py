@@ -90,6 +90,22 @@ class CacheSettings(_Section):
     messages_bytes: Bytes
 
 
+class EmbeddingSettings(_Section):
+    """[embedding]"""
+
+    provider: Literal["embedded", "openai", "multilingual", "none"]
+    base_url: str
+    model: str
+    dims: Annotated[int, Field(ge=0, le=65536)]
+    max_tokens: Annotated[int, Field(ge=32, le=32768)]
+    query_prefix: str
+    document_prefix: str
+    api_key_env: str
+    secrets_file: str
+    timeout_seconds: Seconds
+    idle_unload_seconds: Seconds
+
+
 class IdempotencySettings(_Section):
     """[idempotency]"""
 
@@ -109,6 +125,7 @@ class Settings(_Section):
     http: HttpSettings
     storage: StorageSettings
     cache: CacheSettings
+    embedding: EmbeddingSettings
     idempotency: IdempotencySettings
     time: TimeSettings
     warnings: list[str] = Field(default_factory=list, exclude=True)

@@ -9,7 +9,6 @@ import secrets
 import signal
 import stat
 import sys
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -267,7 +266,8 @@ class Hub:
                     logger.exception("cannot import %s", name)
             gc.freeze()
 
-        threading.Thread(target=imports, name="late-imports", daemon=True).start()
+        await asyncio.get_running_loop().run_in_executor(None, imports)
+        await self._service.settle_in()
 
     async def _serve_http(self, http: Http) -> None:
         from server.http import serve_http

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _import(stream: BinaryIO, batch: int, data_dir: Path, totals: _Totals, display: _Display) -> None:
     hub = _Hub(data_dir, batch)
     try:
-        for chunk in _chunks(stream, max(CHUNK_LINES, batch)):
+        for chunk in chunks(stream, max(CHUNK_LINES, batch)):
             hub.send(chunk)
             if hub.unanswered >= _UNANSWERED:
                 totals.add(*hub.receive(), display)
@@ -84,8 +84,11 @@ def _size(stream: BinaryIO) -> int | None:
 
 
 @dataclass(slots=True)
-class _Chunk:
-    """Lines that go over the socket together. Blank ones stay, so that numbers are those of the file."""
+class Chunk:
+    """Lines that go over the socket together. Blank ones stay, so that numbers are those of the file.
+
+    `repeats` says, by place in `lines`, how often a line came before in the file.
+    """
 
     first: int
     lines: list[str] = field(default_factory=list)
@@ -94,10 +97,10 @@ class _Chunk:
     size: int = 0
 
 
-def _chunks(stream: BinaryIO, most: int) -> Iterator[_Chunk]:
-    """A file in pieces."""
+def chunks(stream: BinaryIO, most: int) -> Iterator[Chunk]:
+    """A file in pieces of so many lines at most."""
     seen, counts = Digests(), dict[int, int]()
-    chunk = _Chunk(first=1)
+    chunk = Chunk(first=1)
     for raw in _raw_lines(stream):
         chunk.size += len(raw)
         if len(raw) > LINE_BYTES:
@@ -110,7 +113,7 @@ def _chunks(stream: BinaryIO, most: int) -> Iterator[_Chunk]:
         chunk.lines.append(text)
         if len(chunk.lines) >= most or chunk.size >= CHUNK_BYTES:
             yield chunk
-            chunk = _Chunk(first=chunk.first + len(chunk.lines))
+            chunk = Chunk(first=chunk.first + len(chunk.lines))
     if chunk.lines:
         yield chunk
 
@@ -139,7 +142,7 @@ class _Hub:
     def __init__(self, data_dir: Path, batch: int) -> None:
         self._data_dir = data_dir
         self._batch = batch
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._failures = 0
         self._link = self._connect()
 
@@ -148,7 +151,7 @@ class _Hub:
         """How many chunks were sent and not answered."""
         return len(self._chunks)
 
-    def send(self, chunk: _Chunk) -> None:
+    def send(self, chunk: Chunk) -> None:
         """Hand over a chunk; the answers come in the order of the chunks."""
         self._chunks.append(chunk)
         try:
@@ -156,7 +159,7 @@ class _Hub:
         except OSError:
             self._send_again()
 
-    def receive(self) -> tuple[_Chunk, dict[str, Any]]:
+    def receive(self) -> tuple[Chunk, dict[str, Any]]:
         """The oldest unanswered chunk and what became of it.
 
         Raises:
@@ -178,7 +181,7 @@ class _Hub:
     def _connect(self) -> Link:
         return reach(self._data_dir, Hello(__version__, client="control"))
 
-    def _write(self, chunk: _Chunk) -> None:
+    def _write(self, chunk: Chunk) -> None:
         self._link.sock.sendall(
             encode(
                 {
@@ -235,7 +238,7 @@ class _Totals:
     refused: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, chunk: _Chunk, answer: dict[str, Any], display: _Display) -> None:
+    def add(self, chunk: Chunk, answer: dict[str, Any], display: _Display) -> None:
         """Count an answer, and name the lines that were refused."""
         long = [(number, f"The line has more than {LINE_BYTES >> 20} MiB.") for number in chunk.too_long]
         refused = sorted([*long, *map(tuple, answer["refused"])])

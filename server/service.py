@@ -23,7 +23,9 @@ from server.answers import ANSWER, SLOT, json_form, wire_form
 from server.binding import BOUND, call, offered
 from server.resources import Resources
 from server.session import Session
+from storage.embedding import EmbeddingError, open_embedder
 from storage.engine import Engine, Options
+from storage.errors import StorageFault
 from storage.tables import User
 from storage.tokens import Tokens
 from storage.transaction import Transaction
@@ -57,7 +59,7 @@ class Service:
         self._memory_limit = settings.storage.duckdb_memory_limit
         self._data_dir = data_dir
         self._tokens: Tokens | None = None
-        self.late_imports: list[str] = []
+        self.late_imports: list[str] = ["lancedb", "storage.index.indexer", "tools_impl.search"]
         resources = Resources(self)
         self.server: Server[Session] = Server(
             "one-mcp",
@@ -103,6 +105,10 @@ class Service:
         toolsets = frozenset(hello.toolsets) if hello.toolsets is not None else None
         return Session(member, frozenset({"read", "write"}) | admin, toolsets, hello.read_only)
 
+    async def settle_in(self) -> None:
+        """Open the index behind the first answers, so that what is said is found by its meaning, too."""
+        await self.engine.store.index.get(self.engine.store)
+
     async def tokens(self) -> Tokens:
         """The bearer tokens; their file is opened when they are first needed.
 
@@ -125,6 +131,7 @@ class Service:
             "commits": engine.writer.commits,
             "nextSeq": engine.writer.next_seq,
             "cache": engine.store.statistics(),
+            "index": engine.store.index.status(),
         }
 
     async def _list_tools(
@@ -185,9 +192,18 @@ async def open_service(settings: Settings, data_dir: Path, *, on_failure: Callab
     Raises:
         StorageFault: the directory or a file in it cannot be used.
     """
+    try:
+        embedder = open_embedder(settings.embedding, data_dir)
+    except EmbeddingError as error:
+        raise StorageFault(str(error)) from error
+    # A service is not asked for the length of its vectors before there is something to embed.
+    known = settings.embedding.dims if settings.embedding.provider == "openai" else embedder.dims
     engine = Engine.open(
         data_dir,
         Options(
+            embedder=embedder,
+            vector_dims=known or None,
+            unload_idle_seconds=settings.embedding.idle_unload_seconds,
             memory_limit=settings.storage.duckdb_memory_limit,
             read_threads=settings.storage.read_threads,
             rows_bytes=settings.cache.rows_bytes,

@@ -157,7 +157,7 @@ def _numbers() -> Iterator[Check]:
     every = " UNION ALL ".join(f"SELECT '{t.table}' AS name, _id, seq FROM \"{t.table}\"" for t in TABLES)
     foreign = " UNION ALL ".join(
         f"""SELECT _id FROM "{t.table}"
-        WHERE try_cast(regexp_extract(_id, '^{t.prefix}_([0-9]+)$', 1) AS BIGINT) IS DISTINCT FROM seq"""
+        WHERE try_cast(regexp_extract(_id, '^{t.prefix}_([1-9][0-9]*)$', 1) AS BIGINT) IS DISTINCT FROM seq"""
         for t in TABLES
     )
     for name, sql in (

@@ -76,6 +76,7 @@ class Changes:
                 elif row is not None:
                     self.update(later.before[row_id], row)
         self.deletes |= later.deletes
+        self.alone |= later.alone
         self.receipts.update(later.receipts)
         self.aliases.update(later.aliases)
         self.dropped += later.dropped
@@ -86,11 +87,11 @@ class Changes:
         staged = cast("dict[str, R | None]", self.rows.get(table, {}))
         return [row for row_id, row in staged.items() if row is not None and row_id in self.fresh]
 
-    def updated(self, table: type[Row]) -> Iterator[tuple[Row, Row]]:
+    def updated(self, table: type[R]) -> Iterator[tuple[R, R]]:
         """The changed rows of a table as (before, after)."""
-        for row_id, row in self.rows.get(table, {}).items():
+        for row_id, row in cast("dict[str, R | None]", self.rows.get(table, {})).items():
             if row is not None and row_id in self.before and row_id not in self.fresh:
-                yield self.before[row_id], row
+                yield cast("R", self.before[row_id]), row
 
     def deleted(self, table: type[Row]) -> list[Row]:
         """The stored rows of a table that go."""

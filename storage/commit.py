@@ -39,7 +39,7 @@ class Committer:
             for conversation in changes.dropped:
                 self._drop(conversation)
             for tag in changes.stripped:
-                self._strip(tag)
+                self._strip(tag, next_seq - 1)
             for table in TABLES:
                 self._append(table.table, [row.stored() for row in changes.inserted(table)])
                 for before, after in changes.updated(table):
@@ -111,13 +111,13 @@ class Committer:
         self._delete_where(Participant, '"conversationId" = ?', conversation)
         self._delete_where(Attachment, '"ownerType" = \'group\' AND "ownerId" = ?', conversation)
 
-    def _strip(self, tag: str) -> None:
+    def _strip(self, tag: str, rev: int) -> None:
         for table in TABLES:
             if "tags" in by_name(table):
                 self._connection.execute(
-                    f'UPDATE "{table.table}" SET tags = list_filter(tags, lambda name: name <> ?) '
+                    f'UPDATE "{table.table}" SET tags = list_filter(tags, lambda name: name <> ?), rev = ? '
                     "WHERE list_contains(tags, ?)",
-                    [tag, tag],
+                    [tag, rev, tag],
                 )
 
 

@@ -25,19 +25,32 @@ def open_file(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     Raises:
         StorageFault: the file is damaged, foreign, or open in another program.
     """
+    return _connect(
+        path,
+        read_only=False,
+        storage_compatibility_version=STORAGE_VERSION,
+        memory_limit=memory_limit,
+        threads=1,
+        # Checkpoints block commits: we choose when.
+        wal_autocheckpoint="1TB",
+    )
+
+
+def open_to_read(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database file that no hub has open, without changing anything.
+
+    Raises:
+        StorageFault: the file is damaged, foreign, or open in another program.
+    """
+    return _connect(path, read_only=True)
+
+
+def _connect(path: Path, *, read_only: bool, **config: Any) -> duckdb.DuckDBPyConnection:
     if _is_foreign(path):  # DuckDB would look for an extension that reads it
         raise StorageFault(f"{path} is not a DuckDB database. Move it away, or choose another directory with --data.")
-    config: dict[str, Any] = {
-        "storage_compatibility_version": STORAGE_VERSION,
-        "memory_limit": memory_limit,
-        "threads": 1,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        # Checkpoints block commits: we choose when.
-        "wal_autocheckpoint": "1TB",
-    }
+    config |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     try:
-        return duckdb.connect(str(path), config=config)
+        return duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
         raise StorageFault(_reason(path, error)) from error
 

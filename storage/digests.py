@@ -18,6 +18,15 @@ def line_digest(line: str, occurrence: int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 
+def knowledge_digest(owner_id: str, content: str) -> int:
+    """64 bits that name a text of an owner; `KNOWLEDGE_DIGEST` is the same in SQL."""
+    text = f"{owner_id}\n{content}"
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+KNOWLEDGE_DIGEST = 'md5_number_lower("ownerId" || chr(10) || content)'
+
+
 class Digests:
     """A set of 64-bit numbers in 9 bytes each; Python's own takes 70."""
 

@@ -12,14 +12,17 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from storage.database import Database, open_file
+from storage.digests import KNOWLEDGE_DIGEST
 from storage.directory import prepare
+from storage.embedding import Embedder, NoEmbedder
 from storage.errors import StorageFault
 from storage.fields import to_timestamp
+from storage.index.opening import Index
 from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
 from storage.row import Row, column_list
 from storage.store import Store
-from storage.tables import TABLES, Conversation, Message, Participant, User
+from storage.tables import TABLES, Conversation, Knowledge, Message, Participant, User
 from storage.timeline import Timeline
 from storage.view import View
 from storage.writer import Writer
@@ -27,11 +30,15 @@ from storage.writer import Writer
 WARM = 10_000
 """So many conversations are brought into memory behind the first answers, as far as the budget of the cache goes."""
 WARM_SLICE = 100
+NO_EMBEDDER = NoEmbedder()
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the storage is run; `config.toml` says what each means. Sizes are in bytes, times in seconds."""
+    """How the storage is run; `config.toml` says what each means. Sizes are in bytes, times in seconds.
+
+    `vector_dims` is the length of vectors that callers may bring along, None where any will do.
+    """
 
     memory_limit: str = "1GB"
     read_threads: int = 2
@@ -40,6 +47,9 @@ class Options:
     checkpoint_rows: int = 20_000
     checkpoint_idle_seconds: float = 1.0
     zone: str = ""
+    embedder: Embedder = NO_EMBEDDER
+    vector_dims: int | None = None
+    unload_idle_seconds: float = 900.0
 
 
 class Engine:
@@ -72,12 +82,16 @@ class Engine:
         except duckdb.Error as error:
             connection.close()
             raise StorageFault(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        index = Index(
+            directory, options.memory_limit, options.embedder, options.vector_dims, options.unload_idle_seconds
+        )
         store = Store(
             Database(connection, options.read_threads),
             rows_bytes=options.rows_bytes,
             messages_bytes=options.messages_bytes,
             next_seq=next_seq,
             message_times=message_times,
+            index=index,
             zone=ZoneInfo(options.zone) if options.zone else None,
         )
         writer = Writer(
@@ -119,6 +133,9 @@ class Engine:
                 )
             )
 
+        digests = await self.store.database.select(f'SELECT {KNOWLEDGE_DIGEST} FROM "{Knowledge.table}"')
+        for (digest,) in digests:
+            self.store.known_texts.add(digest)
         await self._warm()
 
     async def _warm(self) -> None:
@@ -140,6 +157,7 @@ class Engine:
         """Make everything that was accepted durable, and close the file."""
         await self.writer.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.index.close()
         await self.store.database.close()
 
     async def first_user(self) -> User | None:
@@ -152,13 +170,12 @@ def _counters(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     parts = " UNION ALL ".join(
         f'SELECT max(seq) AS s, max(rev) AS r, max("createdAt") AS t FROM "{t.table}"' for t in TABLES
     )
-    row = connection.execute(
+    ((last_seq, last_time),) = connection.execute(
         "SELECT greatest(coalesce(max(s), 0), coalesce(max(r), 0), "
         "coalesce((SELECT value::BIGINT FROM meta WHERE name = 'seq'), 0)), coalesce(epoch_ms(max(t)), 0) "
         f"FROM ({parts})"
-    ).fetchone()
-    assert row is not None
-    return row[0] + 1, row[1]
+    ).fetchall()
+    return last_seq + 1, last_time
 
 
 def _unfolded(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

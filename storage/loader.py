@@ -57,7 +57,7 @@ class Loader(Generic[R]):
         try:
             found = await self._database.read(lambda cursor: cursor.execute(self._sql, [list(taken)]).fetchall())
             rows = {row.seq: row for row in map(self._table.loaded, found)}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             for future in taken.values():
                 future.set_exception(error)
                 future.exception()  # seen, even if nobody waits any more

@@ -27,9 +27,9 @@ def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     if ("meta",) in tables:
         # A foreign table of that name may have any columns.
         with contextlib.suppress(duckdb.BinderException, ValueError):
-            found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+            found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchall()
             if found:
-                return int(found[0])
+                return int(found[0][0])
     raise StorageFault(f"{path} is a DuckDB database, but not of one-mcp. Choose another directory with --data.")
 
 

@@ -12,9 +12,11 @@ from storage.batch import Changes, Receipt
 from storage.cache import ByteBudget, Loads
 from storage.commit import fold
 from storage.database import Database
+from storage.digests import Digests, knowledge_digest
+from storage.index.opening import Index
 from storage.loader import Loader
 from storage.row import Row, by_name, column_list
-from storage.tables import BY_NAME, BY_PREFIX, Conversation, Message, Participant, Tag, User
+from storage.tables import BY_NAME, BY_PREFIX, Conversation, Knowledge, Message, Participant, Tag, User
 from storage.tails import Lines
 from storage.timeline import Timeline
 
@@ -58,12 +60,15 @@ class Store:
         messages_bytes: int,
         next_seq: int,
         message_times: Mapping[str, int],
+        index: Index,
         zone: tzinfo | None,
     ) -> None:
         self.database = database
+        self.index = index
         self.zone = zone
         self.timeline = Timeline()
         self.roster = Timeline()
+        self.known_texts = Digests()
         self.receipts: ByteBudget[str, Receipt] = ByteBudget(RECENT_RECEIPTS_BYTES, lambda r: 300 + len(r.result))
         self.deletions = 0
         self.message_times = dict(message_times)
@@ -95,6 +100,11 @@ class Store:
         home = self._homes.get(seq)
         tail = self._tails.get(home) if home is not None else None
         return tail.message(home, seq) if tail is not None and home is not None else None
+
+    @property
+    def last_seq(self) -> int:
+        """The newest commit number that is visible."""
+        return self._published_seq - 1
 
     async def rows_at(self, table: type[R], seqs: Collection[int]) -> dict[int, R]:
         """The stored rows of `table` by commit number; those that ask at the same time share a query."""
@@ -271,6 +281,10 @@ class Store:
         for row in changes.rows.get(Message, {}).values():
             if isinstance(row, Message):
                 self._publish_message(row, new=row.id in changes.fresh)
+        for knowledge in changes.inserted(Knowledge):
+            self.known_texts.add(knowledge_digest(knowledge.owner_id, knowledge.content))
+        for _, edited in changes.updated(Knowledge):
+            self.known_texts.add(knowledge_digest(edited.owner_id, edited.content))
         for participant in changes.inserted(Participant):
             self.roster.add(participant.conversation_id, participant.seq)
         for gone in changes.deleted(Conversation):
@@ -280,6 +294,7 @@ class Store:
             self._unfolded.discard(gone.id)
         for key, receipt in changes.receipts.items():
             self.receipts.put(key, receipt)
+        self.index.follow(changes)
 
     def _forget_all(self) -> None:
         self._loads.touch_all()
@@ -370,6 +385,6 @@ def table_of(row_id: str) -> type[Row] | None:
 def native_seq(row_id: str, table: type[Row]) -> int:
     """The `seq` in an id of our own form, or -1."""
     prefix, _, number = row_id.rpartition("_")
-    return (
-        int(number) if prefix == table.prefix and number.isdecimal() and number.isascii() and len(number) < 19 else -1
-    )
+    if prefix != table.prefix or not (number.isdecimal() and number.isascii()) or len(number) > 18 or number[0] == "0":
+        return -1
+    return int(number)

@@ -10,10 +10,11 @@ from pydantic_core import to_json
 from typing_extensions import override
 
 from storage.batch import Changes, Receipt
+from storage.digests import knowledge_digest
 from storage.errors import Invalid
 from storage.row import Result, Row
 from storage.store import HOT_LOOKUPS, Store, native_seq
-from storage.tables import Conversation, Tag
+from storage.tables import Conversation, Knowledge, Tag
 from storage.view import View
 
 R = TypeVar("R", bound=Row)
@@ -93,6 +94,13 @@ class Transaction(View):
             return await load()
         raise Miss(load, (value, None))
 
+    def may_be_known(self, owner_id: str, content: str) -> bool:
+        """Whether that owner may have knowledge of that text; if not, nobody needs to look."""
+        if knowledge_digest(owner_id, content) in self.store.known_texts:
+            return True
+        staged = (row for changes in self.overlays for row in changes.rows.get(Knowledge, {}).values())
+        return any(isinstance(row, Knowledge) and row.content == content for row in staged)
+
     async def settle(self) -> None:
         """Wait until everything before this request is durable, and have this one committed on its own.
 
@@ -113,6 +121,7 @@ class Transaction(View):
         await self.settle()
         self.changes.stripped.append(tag.name)
         self.changes.delete(tag)
+        self.seq += 1  # the `rev` of the rows that lose it
 
     def insert(self, table: type[R], row_id: str | None = None, created_at: int | None = None, **fields: object) -> R:
         """Stage a new row and return it. Its id is made from its commit number unless an import brings one.

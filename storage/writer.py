@@ -144,6 +144,7 @@ class Writer:
     ) -> tuple[R, Batch | None]:
         async with self._turn:
             self._check_writable()
+            await self._drained(cascades=True)
             transaction = Transaction(
                 self._store,
                 self._below(),
@@ -156,11 +157,7 @@ class Writer:
             result = await request(transaction)
             if key is not None:
                 transaction.keep_receipt(key.text, key.arguments, result, transaction.now + key.keep_ms)
-            batch = self._join(transaction)
-            if transaction.changes.alone:
-                with anyio.CancelScope(shield=True):  # nothing else joins, even when nobody waits for the answer
-                    await self._drained()
-        return result, batch
+            return result, self._join(transaction)
 
     def _join(self, transaction: Transaction) -> Batch | None:
         """Let what a request staged join the open batch. Returns the batch that must be durable for it to be true."""
@@ -178,9 +175,10 @@ class Writer:
         if batch.error is not None:
             raise Unavailable(f"Nothing was stored: {batch.error}")
 
-    async def _drained(self) -> None:
+    async def _drained(self, *, cascades: bool = False) -> None:
+        """Wait until what is on its way is durable; with `cascades` only what must be committed alone."""
         for batch in (self._committing, self._open or None):
-            if batch is not None:
+            if batch is not None and (batch.alone or not cascades):
                 await batch.done.wait()
         self._check_failure()
 

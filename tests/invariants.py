@@ -42,16 +42,22 @@ async def _tools_say_what_the_file_says(swarm: Swarm, stored: dict[type[Row], li
 async def _conversations_list_their_messages(swarm: Swarm, stored: dict[type[Row], list[Row]]) -> None:
     for conversation in stored[Conversation]:
         messages = [m for m in stored[Message] if isinstance(m, Message) and m.conversation_id == conversation.id]
-        listed: list[str] = []
+        listed: list[dict[str, Any]] = []
         page: dict[str, Any] = {}
         while not page or "nextCursor" in page:
             cursor = {"cursor": page["nextCursor"]} if page else {}
             page = await swarm.owner("list_messages", conversationId=conversation.id, limit=7, **cursor)
             assert {m["authorParticipantId"] for m in page["messages"]} == set(page["authors"])
-            listed = [message["_id"] for message in page["messages"]] + listed
-        assert listed == [message.id for message in messages]
+            listed = page["messages"] + listed
+        assert listed == [as_listed(message) for message in messages]
         assert isinstance(conversation, Conversation)
         assert conversation.last_message_time == max((m.created_at for m in messages), default=None)
+
+
+def as_listed(message: Message) -> dict[str, Any]:
+    """A message as its conversation lists it: without what the page says once, and without the usual status."""
+    left_out = {"conversationId", "vector", *(["status"] if message.status == "sent" else [])}
+    return {name: value for name, value in message.listed().items() if name not in left_out}
 
 
 def _commit_numbers_are_unique_and_in_order(swarm: Swarm, rows: list[Row]) -> None:

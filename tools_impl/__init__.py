@@ -16,6 +16,7 @@ from tools_impl.conversations import add_participant, create_conversation
 from tools_impl.knowledge import add_knowledge, search_knowledge_by_tag
 from tools_impl.messages import list_messages, send_message
 from tools_impl.rows import delete, find, get, update
+from tools_impl.search import search
 from tools_impl.users import create_user
 
 Toolset = Literal["core", "rows"]
@@ -48,6 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(list_messages, "Read a conversation"),
     Operation(add_knowledge, "Store knowledge"),
     Operation(search_knowledge_by_tag, "Knowledge by tag"),
+    Operation(search, "Search messages and knowledge"),
     Operation(get, "Get a row"),
     Operation(find, "Find rows"),
     Operation(update, "Change a row", toolset="rows", idempotent=True),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from storage.fields import ConversationId as _ConversationId
 from storage.fields import ParticipantId as _ParticipantId
@@ -51,3 +52,17 @@ FIELD_TYPES: dict[str, Any] = {
     "vector": Vector,
 }
 """What `update` takes for fields of these names; other texts are `Text`, the rest is of its declared type."""
+
+
+def _moment(value: object) -> object:
+    """Epoch milliseconds of an ISO 8601 time; one without an offset is of the machine's zone."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("a time is ISO 8601 or epoch milliseconds") from None
+    return round(moment.timestamp() * 1000)
+
+
+Time = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string"}), Field(description="ISO 8601")]

@@ -168,7 +168,7 @@ class Known:
         self._note(placed)
         return placed
 
-    def imply(self, table: type[Row], **fields: object) -> None:
+    def imply(self, table: type[Row], **fields: str) -> None:
         """Stage a row that follows from another one."""
         row = self.tx.insert(table, **fields)
         self.implied.append(row.id)

@@ -19,7 +19,7 @@ from storage.tables import BY_NAME, Agent, Attachment, Conversation, Tag, User
 from tools_impl.arguments import CONTENT_CHARS, Email, RowId, TagName, Tags
 from tools_impl.mistakes import closest, field_errors
 
-_CLOSED = frozenset(table.table for table in (*AUTH_TABLES, AccessToken))
+_CLOSED = frozenset({*(table.table for table in AUTH_TABLES), AccessToken.table})
 _ROW_ID: TypeAdapter[str] = TypeAdapter(RowId)
 _EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 _TAG_NAME: TypeAdapter[str] = TypeAdapter(TagName)

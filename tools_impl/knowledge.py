@@ -16,7 +16,7 @@ from tools_impl.access import required, required_anywhere, visible
 from tools_impl.arguments import PAGE_DEFAULT, Content, Cursor, Ids, Limit, MemberId, RowId, TagName, Tags, Vector
 from tools_impl.caller import Caller
 from tools_impl.pages import Page
-from tools_impl.shared import ensure_tags, member_of
+from tools_impl.shared import check_vector, ensure_tags, member_of
 
 
 async def add_knowledge(
@@ -30,7 +30,7 @@ async def add_knowledge(
     sources: Annotated[Ids | None, Field(description="ids it was drawn from")] = None,
     supersedes: Annotated[RowId | None, Field(description="id of the knowledge that this replaces")] = None,
 ) -> Knowledge:
-    """Store something worth knowing for an agent or a user, word for word.
+    """Store something worth knowing for an agent or a user, word for word. The same text again returns the first row.
 
     Raises:
         Invalid: `ownerId` is not of `ownerType`, or `supersedes` is knowledge of another owner.
@@ -41,7 +41,14 @@ async def add_knowledge(
     if isinstance(owner, Agent) != (owner_type == "agent"):
         raise Invalid(f"'{owner_id}' is {'an agent' if isinstance(owner, Agent) else 'a user'}, not {owner_type}.")
     _may_teach(me, owner)
+    check_vector(tx, vector)
     await check_sources(tx, me, owner.id, sources, supersedes)
+    known = await _same_text(tx, owner.id, content)
+    if known is not None:
+        return known
+    if supersedes is not None:
+        replaced = await required(tx, me, Knowledge, supersedes)
+        tx.update(replaced)  # it is hidden from now on, which the index hears of
     return tx.insert(
         Knowledge,
         owner_type=owner_type,
@@ -52,6 +59,14 @@ async def add_knowledge(
         sources=sources,
         supersedes=supersedes,
     )
+
+
+async def _same_text(tx: Transaction, owner_id: str, content: str) -> Knowledge | None:
+    """The first row of that owner with that text."""
+    if not tx.may_be_known(owner_id, content):
+        return None
+    same = [row for row in await tx.where(Knowledge, "content", content) if row.owner_id == owner_id]
+    return same[0] if same else None
 
 
 async def check_sources(

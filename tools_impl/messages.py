@@ -28,7 +28,7 @@ from tools_impl.arguments import (
     Vector,
 )
 from tools_impl.caller import Caller
-from tools_impl.shared import ensure_tags
+from tools_impl.shared import check_vector, ensure_tags
 
 
 async def send_message(
@@ -55,6 +55,7 @@ async def send_message(
     author = await _author(tx, me, conversation, author_participant_id)
     if kind == "system" and not me.admin:
         raise Forbidden("Messages of kind 'system' come from the hub and from admins.")
+    check_vector(tx, vector)
     return tx.insert(
         Message,
         conversation_id=conversation.id,

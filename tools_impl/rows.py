@@ -35,7 +35,7 @@ from tools_impl.deletion import delete_row
 from tools_impl.knowledge import check_sources
 from tools_impl.mistakes import field_errors
 from tools_impl.pages import Page
-from tools_impl.shared import check_all, check_team, ensure_tags, member_of, sync_attachments, sync_grants
+from tools_impl.shared import check_all, check_team, check_vector, ensure_tags, member_of, sync_attachments, sync_grants
 from tools_impl.users import email_is_free
 
 IMMUTABLE: dict[str, frozenset[str]] = {
@@ -175,6 +175,8 @@ async def _consistent(tx: Transaction, me: Caller, row: Row, changes: dict[str, 
     checked = dict(changes)
     if "tags" in checked:
         checked["tags"] = await ensure_tags(tx, me, checked["tags"])
+    if isinstance(checked.get("vector"), list):
+        check_vector(tx, checked["vector"])
     match row:
         case User() if checked.get("email", row.email) != row.email:
             if not me.admin:

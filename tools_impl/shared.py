@@ -136,3 +136,17 @@ async def check_all(view: View, me: Caller, table: type[Tool | Prompt], ids: Seq
     for row_id in unique:
         await required(view, me, table, row_id)
     return unique
+
+
+def check_vector(view: View, vector: Sequence[float] | None) -> None:
+    """Check that a vector that came along compares with ours.
+
+    Raises:
+        Invalid: it has another length than the model's.
+    """
+    wanted = view.store.index.dims
+    if vector is not None and wanted is not None and len(vector) != wanted:
+        raise Invalid(
+            f"'vector' has {len(vector)} numbers, the vectors of this swarm have {wanted}. "
+            "Leave it out: texts are embedded here."
+        )

@@ -78,9 +78,11 @@ def test_a_long_word_is_cut_anywhere() -> None:
     assert texts(chunks)[-1].endswith("x end")
 
 
-def test_a_sentence_ends_without_a_space_where_a_script_has_none() -> None:
-    def characters(text: str) -> int:
-        return len(text)
+def test_runs_of_spaces_that_count_are_cut_too() -> None:
+    assert split(" " * 1000, len, 20) == []
+    assert texts(split("one" + " " * 1000 + "two", len, 20)) == ["one", "two"]
 
-    chunks = split("东京是日本的首都。" * 10, characters, 20)
+
+def test_a_sentence_ends_without_a_space_where_a_script_has_none() -> None:
+    chunks = split("东京是日本的首都。" * 10, len, 20)
     assert all(chunk.text.startswith("东京") and chunk.text.endswith("首都。") for chunk in chunks)

@@ -189,7 +189,10 @@ def test_the_settings_choose_the_provider(tmp_path: Path) -> None:
 
 def test_none_has_no_vectors(tmp_path: Path) -> None:
     none = open_embedder(Embedding("none"), tmp_path)
-    assert (none.id, none.max_tokens, none.count("text"), none.chunk("text")) == ("none", 0, 0, [])
+    assert (none.id, none.dims) == ("none/chunk512r1", 0)
+    chunks = none.chunk("A sentence of some words. " * 200)
+    assert len(chunks) > 3
+    assert max(none.count(chunk.text) for chunk in chunks) <= none.max_tokens
     assert none.embed_documents(["a", "b"]).shape == (2, 0)
     assert none.embed_query("a").shape == (0,)
     assert not none.unload()

@@ -1,0 +1,82 @@
+"""Reading rows as the documents that are indexed: with the names of speakers, and what has been superseded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from storage.embedding import Embedder
+from storage.index.documents import Document, document_of
+from storage.row import Row, column_list
+from storage.store import Store
+from storage.tables import Agent, Knowledge, Message, Participant, User
+
+
+class DocumentReader:
+    """Makes documents of rows. Names are remembered until `forget_names`."""
+
+    def __init__(self, store: Store, embedder: Embedder) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._names: dict[str, tuple[str, str]] = {}
+
+    def forget_names(self) -> None:
+        """Somebody was renamed."""
+        self._names.clear()
+
+    async def read(self, table: type[Row], seqs: Sequence[int]) -> list[Document]:
+        """The documents of the rows with those commit numbers; those that are gone are left out."""
+        rows = await self._store.database.select(
+            f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq IN (SELECT unnest(?::BIGINT[])) ORDER BY seq',
+            [list(seqs)],
+        )
+        loaded = [table.loaded(row) for row in rows]
+        if table is Message:
+            await self._learn_names({row.author_participant_id for row in loaded if isinstance(row, Message)})
+            replaced: set[str] = set()
+        else:
+            ids = [row.id for row in loaded]
+            replaced = {
+                found
+                for (found,) in await self._store.database.select(
+                    f'SELECT supersedes FROM "{Knowledge.table}" WHERE supersedes IN (SELECT unnest(?::VARCHAR[]))',
+                    [ids],
+                )
+            }
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self._describe, loaded, replaced)
+
+    def _describe(self, rows: Sequence[Row], replaced: set[str]) -> list[Document]:
+        documents = []
+        for row in rows:
+            author, speaker = "", ""
+            if isinstance(row, Message):
+                author, speaker = self._names.get(row.author_participant_id, ("", ""))
+            elif isinstance(row, Knowledge):
+                author = row.owner_id
+            documents.append(
+                document_of(
+                    row,
+                    author=author,
+                    speaker=speaker,
+                    superseded=row.id in replaced,
+                    chunker=self._spans,
+                )
+            )
+        return documents
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        return [(chunk.start, chunk.end) for chunk in self._embedder.chunk(text)]
+
+    async def _learn_names(self, participants: set[str]) -> None:
+        unknown = [participant for participant in participants if participant not in self._names]
+        if not unknown:
+            return
+        rows = await self._store.database.select(
+            'SELECT p._id, coalesce(p."userId", p."agentId"), coalesce(u.name, a.name, \'\') '
+            f'FROM "{Participant.table}" p '
+            f'LEFT JOIN "{User.table}" u ON p."userId" = u._id LEFT JOIN "{Agent.table}" a ON p."agentId" = a._id '
+            "WHERE p._id IN (SELECT unnest(?::VARCHAR[]))",
+            [unknown],
+        )
+        self._names.update({participant: (member, name) for participant, member, name in rows})

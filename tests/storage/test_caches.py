@@ -1,0 +1,137 @@
+"""What memory says is what the file says, however small the caches are and however reads and writes overlap."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.tables import Conversation, Message, Participant, User
+from tests.clients import Swarm
+from tests.invariants import check
+
+BUDGETS = {
+    "none": {"rows_bytes": 0, "messages_bytes": 0},
+    "one row": {"rows_bytes": 3_000, "messages_bytes": 2_500},
+    "plenty": {"rows_bytes": 1 << 24, "messages_bytes": 1 << 24},
+}
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS.keys())
+async def test_reads_that_overlap_commits_never_leave_old_rows_in_memory(
+    tmp_path: Path, budget: dict[str, int]
+) -> None:
+    rng = random.Random(3)
+    async with Swarm(tmp_path / "data", cache=budget) as swarm:
+        owner = swarm.owner
+        places = [(await owner("create_conversation", title="C"))["_id"] for _ in range(3)]
+        messages = [
+            (await owner("send_message", conversationId=place, content="0"))["_id"]
+            for place in places
+            for _ in range(3)
+        ]
+        agents = [(await owner("create_agent", name="A", description="0", kind="user_agent"))["_id"] for _ in range(3)]
+        latest: dict[str, int] = {}
+
+        async def write(number: int) -> None:
+            row_id = rng.choice([*messages, *agents])
+            field = "content" if row_id in messages else "description"
+            row = await owner("update", id=row_id, fields={field: f"{number}"})
+            latest[row_id] = max(latest.get(row_id, 0), row["seq"])
+
+        async def read() -> None:
+            row_id = rng.choice([*messages, *agents])
+            known = latest.get(row_id, 0)
+            # What was acknowledged before the read began is what it sees, or something newer.
+            assert (await owner("get", id=row_id))["seq"] >= known
+            await owner("list_messages", conversationId=rng.choice(places))
+
+        async def add() -> None:
+            place = rng.choice(places)
+            sent = await owner("send_message", conversationId=place, content="new")
+            page = await owner("list_messages", conversationId=place, limit=200)
+            assert sent["_id"] in {row["_id"] for row in page["messages"]}
+
+        for number in range(12):
+            await asyncio.gather(*(write(number) for _ in range(4)), *(read() for _ in range(6)), add())
+        await check(swarm)
+
+
+async def test_what_is_not_stored_is_not_made_up(swarm: Swarm, owner_conversation: str) -> None:
+    """A message without a status, with a vector, with every kind of JSON: from memory as from the file."""
+    owner = swarm.owner
+    sent = await owner(
+        "send_message",
+        conversationId=owner_conversation,
+        content='\u2028\0\U0001f600"\\',
+        vector=[0.1, -1e-30],
+        meta={"_id": "msg_1", "createdAt": 1, "big": 2**70, "float": 1e22, "": [None, True]},
+        attachments=[None, {"x": [[]]}],
+        type="note",
+        step="Hook",
+    )
+    plain = await owner("send_message", conversationId=owner_conversation, content="x")
+    await owner("update", id=plain["_id"], fields={"status": None})
+    read = await owner("update", id=sent["_id"], fields={"vector": None, "status": "read"})
+    assert read["status"] == "read"
+    bare = await owner("get", id=plain["_id"])
+    assert "status" not in bare
+    await check(swarm)
+
+
+@pytest.fixture
+async def owner_conversation(swarm: Swarm) -> str:
+    return str((await swarm.owner("create_conversation", title="C"))["_id"])
+
+
+async def test_an_id_finds_its_own_row_only(swarm: Swarm) -> None:
+    """Imports bring ids of any form: some look like ours, of other numbers or other tables."""
+    owner = await swarm.insert(User, name="Ada", email="ada@example.org", row_id="ada")
+    place = await swarm.insert(Conversation, title="C", created_by=owner.id, row_id="a/b c")
+    part = await swarm.insert(
+        Participant,
+        kind="user",
+        conversation_id=place.id,
+        user_id=owner.id,
+        status="active",
+        is_removed=False,
+        added_at=1,
+    )
+    brought = await swarm.insert(
+        Message,
+        row_id="imported",
+        conversation_id=place.id,
+        author_participant_id=part.id,
+        kind="participant",
+        content="x",
+    )
+    ours = await swarm.insert(
+        Message, row_id="msg_0012", conversation_id=place.id, author_participant_id=part.id, kind="system", content="y"
+    )
+    far = await swarm.insert(User, name="Far", email="far@example.org", row_id="user_500")
+    assert far.seq == 500
+    assert (await swarm.owner("create_agent", name="A", description="d", kind="user_agent"))["_id"] == "agent_501"
+    for _ in range(2):
+        page = await swarm.owner("list_messages", conversationId="a/b c")
+        assert [row["_id"] for row in page["messages"]] == ["imported", "msg_0012"]
+        for row_id in ("ada", "a/b c", "imported", "msg_0012", "user_500"):
+            assert (await swarm.owner("get", id=row_id))["_id"] == row_id
+        for wrong in (f"msg_{brought.seq}", f"msg_{ours.seq}", "msg_12", "msg_012", "conv_500", f"user_{owner.seq}"):
+            assert (await swarm.owner.refused("get", id=wrong)).code == "not_found", wrong
+    await check(swarm)
+
+
+async def test_statistics_stay_within_the_budgets(tmp_path: Path) -> None:
+    budget: dict[str, Any] = {"rows_bytes": 50_000, "messages_bytes": 40_000}
+    async with Swarm(tmp_path / "data", cache=budget) as swarm:
+        for _ in range(5):
+            place = (await swarm.owner("create_conversation", title="C"))["_id"]
+            for number in range(40):
+                await swarm.owner("send_message", conversationId=place, content="x" * number * 30)
+            await swarm.owner("list_messages", conversationId=place, limit=200)
+            cache = swarm.service.status()["cache"]
+            assert cache["rowsBytes"] <= 50_000
+            assert cache["messagesBytes"] <= 40_000

@@ -1,0 +1,217 @@
+"""Finding messages and knowledge by what was said and by what was meant."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic_core import to_json
+
+from storage.embedding import EmbeddingError
+from storage.errors import Invalid
+from storage.fields import Step, iso
+from storage.index.fusion import Ranked
+from storage.index.search import Filters, Mode, ranked, visible_scopes
+from storage.row import Result, Row
+from storage.tables import Conversation, Knowledge, Message
+from storage.view import View
+from tools_impl.access import required, visible
+from tools_impl.arguments import Cursor, Limit, MemberId, RowId, Tags, Time
+from tools_impl.caller import Caller
+from tools_impl.messages import authors_of
+
+SNIPPET_CHARS = 300
+CHARS_PER_TOKEN = 4
+"""A rule of thumb for English, to keep a result within a budget of tokens."""
+DAY_MS = 24 * 3600 * 1000
+
+Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a search goes on: after how many results, and of which state of the store."""
+
+    offset: int
+    up_to: int
+
+    def encoded(self) -> str:
+        """As a cursor."""
+        return base64.urlsafe_b64encode(json.dumps([self.offset, self.up_to]).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decoded(cls, cursor: str) -> Position:
+        """From a cursor.
+
+        Raises:
+            Invalid: it is not one of ours.
+        """
+        try:
+            offset, up_to = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            return cls(int(offset), int(up_to))
+        except (ValueError, TypeError):
+            raise Invalid("That cursor is not one of ours; pass nextCursor as it came.") from None
+
+
+class SearchPage(Result):
+    """Results, best first, and how they were found."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    table: ClassVar[str] = "search"
+
+    results: Sequence[dict[str, Any]]
+    mode: str
+    pending: int | None = None
+    next_cursor: str | None = None
+
+    def text(self) -> str:
+        """See `Result`."""
+        data = self.wire()
+        data["results"] = [
+            {key: iso(value) if key == "createdAt" else value for key, value in result.items()}
+            for result in data["results"]
+        ]
+        return to_json(data).decode()
+
+
+async def search(
+    view: View,
+    me: Caller,
+    query: Query,
+    in_: Annotated[Literal["all", "messages", "knowledge"], Field(alias="in")] = "all",
+    conversation_id: Annotated[RowId | None, Field(description="only messages of this conversation")] = None,
+    owner_id: Annotated[MemberId | None, Field(description="only knowledge of this user or agent")] = None,
+    author_id: Annotated[MemberId | None, Field(description="only what this user or agent wrote")] = None,
+    tags: Annotated[Tags | None, Field(description="only with all of these")] = None,
+    step: Step | None = None,
+    after: Annotated[Time | None, Field(description="only from this time on")] = None,
+    before: Annotated[Time | None, Field(description="only earlier than this time")] = None,
+    mode: Annotated[Mode, Field(description="hybrid: words and meaning")] = "hybrid",
+    recency_days: Annotated[
+        float | None, Field(gt=0, description="prefer what is new: its weight halves in so many days")
+    ] = None,
+    limit: Limit = 10,
+    cursor: Cursor | None = None,
+    max_tokens: Annotated[int | None, Field(ge=100, description="shorten the results to about so many tokens")] = None,
+) -> SearchPage:
+    """Find messages and knowledge by words and by meaning, best first. Everything acknowledged is found by its words;
+    `pending` counts the rows that are not searchable by meaning yet.
+
+    Raises:
+        NotFound: no such conversation.
+        Invalid: the filters exclude each other, or the cursor is not one of ours.
+    """
+    tables = _tables(in_, conversation_id, owner_id)
+    if conversation_id is not None:
+        await required(view, me, Conversation, conversation_id)
+    index = await view.store.index.get(view.store)
+    position = Position.decoded(cursor) if cursor is not None else Position(0, view.store.last_seq)
+    used: Mode = mode if index.embedder.dims else "text"
+    vector = None
+    if used != "text":
+        try:
+            vector = await index.embed_query(query)
+        except EmbeddingError:
+            used = "text"  # said in the result; why is in the status
+    asked: dict[type[Row], Filters] = {}
+    for table in tables:
+        scope = conversation_id if table is Message else owner_id
+        asked[table] = Filters(
+            scope=scope,
+            author=author_id,
+            tags=tags or (),
+            step=step,
+            after=after,
+            before=before,
+            up_to=position.up_to,
+            scopes=await visible_scopes(view.store, table, visible(me, table), scope),
+        )
+    found = await ranked(index, asked, query, vector, used)
+    rows = await _rows(view, found)
+    ordered = _ordered(found, rows, recency_days)
+    page = ordered[position.offset : position.offset + limit]
+    more = len(ordered) > position.offset + limit
+    return SearchPage(
+        results=await _results(view, page, rows, max_tokens),
+        mode=used,
+        pending=index.pending() or None if used != "text" else None,
+        next_cursor=Position(position.offset + limit, position.up_to).encoded() if more else None,
+    )
+
+
+def _tables(in_: str, conversation_id: str | None, owner_id: str | None) -> tuple[type[Row], ...]:
+    if conversation_id is not None and owner_id is not None:
+        raise Invalid("conversationId is of messages and ownerId of knowledge; give one of them.")
+    if conversation_id is not None and in_ == "knowledge":
+        raise Invalid("Knowledge is in no conversation; leave conversationId out, or search in messages.")
+    if owner_id is not None and in_ == "messages":
+        raise Invalid("Messages have an authorId and no ownerId.")
+    if in_ == "messages" or conversation_id is not None:
+        return (Message,)
+    return (Knowledge,) if in_ == "knowledge" or owner_id is not None else (Message, Knowledge)
+
+
+async def _rows(view: View, found: Sequence[tuple[Ranked, type[Row]]]) -> dict[int, Row]:
+    rows: dict[int, Row] = {}
+    for table in (Message, Knowledge):
+        seqs = [one.seq for one, of in found if of is table]
+        if seqs:
+            rows |= await view.store.rows_at(table, seqs)
+    return rows
+
+
+def _ordered(
+    found: Sequence[tuple[Ranked, type[Row]]], rows: dict[int, Row], half_life_days: float | None
+) -> list[tuple[Ranked, float]]:
+    """Those that are still there, best first; newer ones gain when recency counts."""
+    newest = max((row.created_at for row in rows.values()), default=0)
+    scored = []
+    for one, _ in found:
+        row = rows.get(one.seq)
+        if row is None:
+            continue
+        weight = 1.0
+        if half_life_days is not None:
+            weight = 0.5 ** ((newest - row.created_at) / DAY_MS / half_life_days)
+        scored.append((one, one.score * weight))
+    return sorted(scored, key=lambda pair: (-pair[1], -pair[0].seq))
+
+
+async def _results(
+    view: View, page: Sequence[tuple[Ranked, float]], rows: dict[int, Row], max_tokens: int | None
+) -> list[dict[str, Any]]:
+    room = SNIPPET_CHARS
+    if max_tokens is not None and page:
+        room = min(room, max(40, max_tokens * CHARS_PER_TOKEN // len(page) - 160))
+    return [await _result(view, rows[one.seq], one.start, score, room) for one, score in page]
+
+
+async def _result(view: View, row: Row, start: int, score: float, room: int) -> dict[str, Any]:
+    result: dict[str, Any] = {"_id": row.id, "table": row.table, "score": round(score, 3)}
+    if isinstance(row, Message):
+        result["conversationId"] = row.conversation_id
+        conversation = await view.find_row(row.conversation_id, Conversation)
+        result["title"] = conversation.title if conversation is not None else ""
+        authors = await authors_of(view, row.conversation_id, {row.author_participant_id})
+        result["author"] = authors.get(row.author_participant_id)
+        result["content"] = snippet(row.content, start, room)
+    elif isinstance(row, Knowledge):
+        result["ownerId"] = row.owner_id
+        result["content"] = snippet(row.content, start, room)
+    if isinstance(row, Message | Knowledge) and row.tags:
+        result["tags"] = row.tags
+    result["createdAt"] = row.created_at
+    return {key: value for key, value in result.items() if value is not None}
+
+
+def snippet(content: str, start: int, room: int) -> str:
+    """The part of a content around a hit, at most `room` characters and two marks of omission."""
+    if len(content) <= room:
+        return content
+    begin = max(0, min(start, len(content) - room))
+    end = begin + room
+    return ("…" if begin else "") + content[begin:end].strip() + ("…" if end < len(content) else "")
