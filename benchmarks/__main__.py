@@ -9,7 +9,7 @@ from benchmarks.compare import OPERATIONS, Plan
 from benchmarks.dataset import Dataset
 from benchmarks.measure import measure
 from benchmarks.profiling import profile
-from benchmarks.report import details, keep, targets
+from benchmarks.report import details, disk, keep, targets
 from benchmarks.wire import Era
 
 SMALL = 1_000
@@ -38,7 +38,7 @@ def main() -> None:
     started = time.monotonic()
     found = measure(QUICK if arguments.quick else FULL, Dataset(SMALL), Dataset(larger))
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{details(found)}\n\n{targets(found)}\n")
+    print(f"\n{details(found)}\n\n{disk(found)}\n\n{targets(found)}\n")
     if arguments.quick or arguments.messages:
         print(f"{minutes:.1f} minutes. Nothing was kept: only a whole run is.")
     else:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import sqrt
+from pathlib import Path
 from statistics import median
 
 from benchmarks.load import Round, Target
-from benchmarks.servers import Running, peer
-from benchmarks.wire import Era
+from benchmarks.servers import Running, peer, settle
+from benchmarks.wire import Call, Era
 from benchmarks.workload import Workload
 
 OPERATIONS = ("list_messages", "get", "send_message")
 """Reads first: what is sent changes what is read."""
+WRITES = frozenset({"send_message"})
 CALIBRATION = 3_000
 WARM_UP = {"list_messages": 20_000, "get": 40_000, "send_message": 20_000}
 """Calls before the clock starts, so that the caches hold what the law makes hot."""
@@ -78,14 +80,22 @@ def growth(smaller: Cell, larger: Cell) -> float:
 class Side:
     """The product on one dataset, with the calls to make."""
 
-    def __init__(self, messages: int, running: Running, workload: Workload) -> None:
+    def __init__(self, messages: int, running: Running, data: Path, workload: Workload) -> None:
         self.messages = messages
+        self.data = data
         self.workload = workload
         self.targets = {era: Target(running.port, era) for era in Era}
 
+    def run(self, target: Target, calls: Sequence[Call], connections: int) -> Round:
+        """A round on a target of this side; what it left to do behind the answers is done before the next round."""
+        measured = target.run(calls, connections)
+        if target in self.targets.values() and calls[0].tool in WRITES:
+            settle(self.data)
+        return measured
+
     def warm_up(self, operation: str, calls: int) -> None:
         """Make calls that are not measured."""
-        self.targets[Era.STATELESS].run(self.workload.draw(operation, calls), 64)
+        self.run(self.targets[Era.STATELESS], self.workload.draw(operation, calls), 64)
 
     @contextmanager
     def no_op(self, operation: str, era: Era) -> Iterator[Target]:
@@ -128,7 +138,7 @@ def _cells(
         for index, (ours, theirs) in enumerate(targets):
             calls = sides[index].workload.draw(operation, counts[index])
             first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)
-            results = {first: first.run(calls, connections), second: second.run(calls, connections)}
+            results = {target: sides[index].run(target, calls, connections) for target in (first, second)}
             pairs[index].append((results[ours], results[theirs]))
     return [
         Cell(operation, era, side.messages, connections, tuple(found)) for side, found in zip(sides, pairs, strict=True)
@@ -138,5 +148,5 @@ def _cells(
 def _enough_calls(side: Side, operation: str, pair: tuple[Target, Target], connections: int, seconds: float) -> int:
     """Calls for rounds of about so many seconds, by a short round of each."""
     calls = side.workload.draw(operation, 100 + 4 * connections)
-    rates = [target.run(calls, connections).rate for target in pair]
+    rates = [side.run(target, calls, connections).rate for target in pair]
     return max(200, 10 * connections, round(seconds * sqrt(rates[0] * rates[1])))

@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.dataset import Dataset
-from benchmarks.servers import ONE_MCP, ROOT, environment
+from benchmarks.servers import ONE_MCP, ROOT, environment, settle
 from storage.migrations import MIGRATIONS
 
+SETTINGS = "config.toml"
+WITHOUT_MODEL = '[embedding]\nprovider = "none"\n'
+"""To embed a million messages takes hours on two cores, which the index would spend beside every measurement."""
+INDEX_SECONDS = 1_800.0
 CACHE = ROOT / "build" / "benchmarks"
 
 
@@ -25,18 +29,25 @@ def loaded(dataset: Dataset) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     unfinished, rows = place.with_suffix(".unfinished"), place.with_suffix(".jsonl")
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    (unfinished / SETTINGS).write_text(WITHOUT_MODEL)
     dataset.write(rows)
-    for arguments in (("import", str(rows)), ("stop",)):
-        subprocess.run(
-            [*ONE_MCP, "--data", str(unfinished), *arguments],
-            env=environment(),
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+    _one_mcp(unfinished, "import", str(rows))
+    settle(unfinished, INDEX_SECONDS)
+    _one_mcp(unfinished, "stop")
     rows.unlink()
     unfinished.rename(place)
     return place
+
+
+def _one_mcp(data: Path, *arguments: str) -> None:
+    subprocess.run(
+        [*ONE_MCP, "--data", str(data), *arguments],
+        env=environment(),
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def _fingerprint() -> str:
@@ -50,12 +61,12 @@ def _fingerprint() -> str:
 
 
 @contextmanager
-def fresh_copy(dataset: Dataset) -> Iterator[Path]:
-    """A directory with these rows to write to, which is gone afterwards."""
+def fresh_copy(dataset: Dataset, *, embedding: bool = False) -> Iterator[Path]:
+    """A directory with these rows to write to, which is gone afterwards. `embedding`: with the default model."""
     source = loaded(dataset)
     copy = source.with_suffix(".copy")
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("hub.*"))
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("hub.*", *([SETTINGS] if embedding else [])))
     try:
         yield copy
     finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import mean
@@ -13,16 +11,18 @@ from tempfile import TemporaryDirectory
 from benchmarks.compare import Plan, Side, compare
 from benchmarks.data import fresh_copy, loaded, stored_bytes
 from benchmarks.dataset import PAGE, Dataset
-from benchmarks.load import Target
+from benchmarks.load import Round, Target
+from benchmarks.machine import sync_ms
 from benchmarks.measurements import MANY, Cold, Footprint, Measurements, Sustained
 from benchmarks.report import progress
-from benchmarks.servers import ONE_MCP, Running, environment, product
+from benchmarks.servers import Running, product, settle, status
 from benchmarks.startup import start_up
 from benchmarks.wire import Call, Era
 from benchmarks.workload import Workload
 
-SETTLE_SECONDS = 3.0
-"""After its first answer a hub imports what it will need later."""
+SOME = 2_000
+FIRST_READS = 50
+"""Cold reads that compete with what a hub loads after its start; they are shown apart."""
 
 
 def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
@@ -35,7 +35,7 @@ def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
         _measure_starts(plan, found, small, large, copies)
         for operation in ("list_messages", "get"):
             with product(copies[1]) as running:
-                found.cold.append(_cold(running, Workload(large, seed=2), operation, plan.cold_reads))
+                found.cold += _cold(running, copies[1], Workload(large, seed=2), operation, plan.cold_reads)
         idle, loaded_memory, sent = _measure_load(plan, found, (small, large), copies)
         for index, dataset in enumerate((small, large)):
             found.footprints.append(
@@ -47,6 +47,7 @@ def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
                     sent_message=(stored_bytes(copies[index]) - before[index]) / sent[index],
                 )
             )
+    found.sustained.append(_measure_embedding(plan, small))
     return found
 
 
@@ -63,11 +64,18 @@ def _hottest_page(dataset: Dataset) -> Call:
     return Call("list_messages", {"conversationId": dataset.conversations[conversation], "limit": PAGE})
 
 
-def _cold(running: Running, workload: Workload, operation: str, most: int) -> Cold:
+def _cold(running: Running, data: Path, workload: Workload, operation: str, most: int) -> Iterator[Cold]:
     """Each conversation, or a message of each, once; one at a time, on a hub that has just started."""
-    measured = Target(running.port, Era.STATELESS).run(workload.each(operation)[:most], 1)
+    target = Target(running.port, Era.STATELESS)
+    calls = workload.each(operation)[:most]
+    yield _summary(operation, target.run(calls[:FIRST_READS], 1), settled=False)
+    settle(data)
+    yield _summary(operation, target.run(calls[FIRST_READS:], 1), settled=True)
+
+
+def _summary(operation: str, measured: Round, *, settled: bool) -> Cold:
     p50, p95, p99 = (1000 * measured.quantile(share) for share in (0.5, 0.95, 0.99))
-    return Cold(operation, len(measured.latencies), p50, p95, p99)
+    return Cold(operation, settled, len(measured.latencies), p50, p95, p99)
 
 
 def _measure_load(
@@ -77,34 +85,41 @@ def _measure_load(
     with ExitStack() as stack:
         hubs = [stack.enter_context(product(copy)) for copy in copies]
         sides = [
-            Side(dataset.messages, hub, Workload(dataset, seed=10 + number))
-            for number, (dataset, hub) in enumerate(zip(datasets, hubs, strict=True))
+            Side(dataset.messages, hub, copy, Workload(dataset, seed=10 + number))
+            for number, (dataset, hub, copy) in enumerate(zip(datasets, hubs, copies, strict=True))
         ]
         for dataset, side in zip(datasets, sides, strict=True):
             side.targets[Era.STATELESS].run([_hottest_page(dataset)], 1)
-        time.sleep(SETTLE_SECONDS)
+            settle(side.data)
         idle = [hub.memory() for hub in hubs]
         for cell in compare(sides, plan):
             found.cells.append(cell)
             progress(cell)
-        found.sustained.append(_sustained(sides[1], plan.sustained))
-        sent = [_stored(copy) - dataset.messages for copy, dataset in zip(copies, datasets, strict=True)]
+        found.sync_ms = sync_ms(copies[1])
+        found.sustained.append(_sustained("without a model", sides[1], plan.sustained))
+        sent = [status(copy)["messages"] - dataset.messages for copy, dataset in zip(copies, datasets, strict=True)]
         return idle, [hub.memory() for hub in hubs], sent
 
 
-def _sustained(side: Side, messages: int) -> Sustained:
+def _measure_embedding(plan: Plan, small: Dataset) -> Sustained:
+    """Sending while the default model embeds what was sent, as far as others leave it the processor."""
+    with fresh_copy(small, embedding=True) as copy, product(copy) as hub:
+        side = Side(small.messages, hub, copy, Workload(small, seed=20))
+        side.targets[Era.STATELESS].run([_hottest_page(small)], 1)
+        settle(copy)
+        return _sustained("with the default model", side, plan.sustained // 6)
+
+
+def _sustained(what: str, side: Side, messages: int) -> Sustained:
     calls = side.workload.draw("send_message", messages)
     target = side.targets[Era.STATELESS]
     with side.no_op("send_message", target.era) as no_op:
-        rates = [no_op.run(calls[: messages // 6], MANY).rate]
+        settle(side.data)
+        rates = [no_op.run(calls[:SOME], MANY).rate]
         measured = target.run(calls, MANY)
-        rates.append(no_op.run(calls[: messages // 6], MANY).rate)
+        settle(side.data)
+        rates.append(no_op.run(calls[:SOME], MANY).rate)
     longest = 1000 * measured.latencies[-1]
-    return Sustained(messages, measured.rate, measured.rate / mean(rates), 1000 * measured.quantile(0.99), longest)
-
-
-def _stored(data: Path) -> int:
-    """How many messages a running hub has."""
-    command = [*ONE_MCP, "--data", str(data), "status", "--json"]
-    status = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True)
-    return int(json.loads(status.stdout)["messages"])
+    return Sustained(
+        what, messages, measured.rate, measured.rate / mean(rates), 1000 * measured.quantile(0.99), longest
+    )

@@ -21,9 +21,10 @@ MANY = 64
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """Reads that memory cannot answer, one at a time. Milliseconds."""
+    """Reads that memory cannot answer, one at a time, in milliseconds. `settled`: some seconds after the start."""
 
     operation: str
+    settled: bool
     reads: int
     p50: float
     p95: float
@@ -34,6 +35,7 @@ class Cold:
 class Sustained:
     """Sending at 64 connections in one go, with the checkpoints that it causes."""
 
+    what: str
     messages: int
     rate: float
     ratio: float
@@ -54,10 +56,11 @@ class Footprint:
 
 @dataclass(slots=True)
 class Measurements:
-    """Everything that one run measured."""
+    """Everything that one run measured. `sync_ms`: p50 and p95 of making a small write durable, without us."""
 
     smaller: int
     larger: int
+    sync_ms: tuple[float, float] = (0.0, 0.0)
     cells: list[Cell] = field(default_factory=list)
     cold: list[Cold] = field(default_factory=list)
     sustained: list[Sustained] = field(default_factory=list)
@@ -92,7 +95,7 @@ def verdicts(found: Measurements) -> Iterator[Verdict]:
     """Each target, with what was measured in the headline era."""
     yield from _ratios(found)
     yield from _growths(found)
-    for cold in found.cold:
+    for cold in filter(lambda cold: cold.settled, found.cold):
         what = f"{cold.operation}, cold, {found.larger:,} messages: p95"
         yield Verdict(what, f"<= {COLD_P95_MS:g} ms", "", f"{cold.p95:.1f} ms", cold.p95 <= COLD_P95_MS)
     for start in found.starts:
@@ -121,6 +124,11 @@ def _ratios(found: Measurements) -> Iterator[Verdict]:
             yield Verdict(what, f"<= {SEND_EXTRA_MS:g} ms", "", f"{extra:.2f} ms", extra <= SEND_EXTRA_MS)
 
 
+def plural(connections: int) -> str:
+    """1 connection, 64 connections."""
+    return f"{connections} connection{'' if connections == 1 else 's'}"
+
+
 def _growths(found: Measurements) -> Iterator[Verdict]:
     for operation in OPERATIONS:
         for connections in (1, MANY):
@@ -128,7 +136,5 @@ def _growths(found: Measurements) -> Iterator[Verdict]:
             larger = found.cell(operation, Era.STATELESS, found.larger, connections)
             if smaller is not None and larger is not None:
                 factor = growth(smaller, larger)
-                what = (
-                    f"{operation}, {connections} connections: p50 from {found.smaller:,} to {found.larger:,} messages"
-                )
+                what = f"{operation}, {plural(connections)}: p50 from {found.smaller:,} to {found.larger:,} messages"
                 yield Verdict(what, f"<= {GROWTH:g}", "", f"{factor:.2f}", factor <= GROWTH)

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.compare import Cell
 from benchmarks.load import Round
 from benchmarks.machine import machine, programs
-from benchmarks.measurements import Measurements, verdicts
+from benchmarks.measurements import Cold, Measurements, plural, verdicts
 
 RESULTS = Path(__file__).with_name("results")
 _WHICH = ("operation", "era", "messages", "connections")
@@ -36,12 +36,12 @@ def details(found: Measurements) -> str:
     )
     cold = table(
         ("cold reads", "calls", "p50 ms", "p95 ms", "p99 ms"),
-        [(c.operation, c.reads, f"{c.p50:.1f}", f"{c.p95:.1f}", f"{c.p99:.1f}") for c in found.cold],
+        [(_when(c), c.reads, f"{c.p50:.1f}", f"{c.p95:.1f}", f"{c.p99:.1f}") for c in found.cold],
     )
     sustained = table(
-        ("sent in one go", "messages/s", "of the no-op", "p99 ms", "longest ms"),
+        ("sent in one go", "sent", "messages/s", "of the no-op", "p99 ms", "longest ms"),
         [
-            (f"{s.messages:,}", f"{s.rate:.0f}", f"{s.ratio:.2f}", f"{s.p99_ms:.0f}", f"{s.longest_ms:.0f}")
+            (s.what, f"{s.messages:,}", f"{s.rate:.0f}", f"{s.ratio:.2f}", f"{s.p99_ms:.0f}", f"{s.longest_ms:.0f}")
             for s in found.sustained
         ],
     )
@@ -61,9 +61,19 @@ def details(found: Measurements) -> str:
 
 def progress(cell: Cell) -> None:
     """One line as soon as a cell was measured."""
-    where = f"{cell.operation:14} {cell.era.value} {cell.messages:>9,} messages {cell.connections:2} connections"
+    where = f"{cell.operation:14} {cell.era.value} {cell.messages:>9,} messages {plural(cell.connections):>14}"
     speed = f"{cell.ours(_rate):5.0f}/s, no-op {cell.theirs(_rate):5.0f}/s"
     print(f"{where}: {cell.ratio:.2f} of the no-op ({speed}, p50 {1000 * cell.ours(_p50):.2f} ms)", flush=True)
+
+
+def disk(found: Measurements) -> str:
+    """How fast the disk was."""
+    p50, p95 = found.sync_ms
+    return f"Without us a small write was durable after {p50:.1f} ms (p95 {p95:.1f} ms)."
+
+
+def _when(cold: Cold) -> str:
+    return cold.operation if cold.settled else f"{cold.operation}, right after the start"
 
 
 def _mib(size: int) -> str:
@@ -119,12 +129,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def keep(found: Measurements, minutes: float) -> Path:
     """Write the results of today."""
     today = datetime.now(UTC).date().isoformat()
-    about = f"On {today}, on {machine()}.\n{programs()}. {minutes:.0f} minutes."
+    about = f"On {today}, on {machine()}.\n{programs()}. {minutes:.0f} minutes.\n{disk(found)}"
     page = RESULTS / f"{today}.md"
     page.write_text(
         f"# Benchmarks of {today}\n\n{about}\n\n## Targets\n\n{targets(found)}\n\n## Details\n\n{details(found)}\n"
     )
-    numbers = {"date": today, "machine": machine(), "programs": programs(), **_numbers(found)}
+    numbers = {"date": today, "machine": machine(), "programs": programs(), "syncMs": found.sync_ms, **_numbers(found)}
     page.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n")
     return page
 

@@ -6,20 +6,26 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
+from server.status import control
+
 ROOT = Path(__file__).resolve().parents[1]
 ONE_MCP = [sys.executable, "-P", "-c", "from server.cli import main; main()"]
-SECONDS = 60
+SECONDS = 300.0
+POLL_SECONDS = 0.2
+QUIET_SECONDS = 1.2
+"""After a second without writes the hub makes a checkpoint."""
 
 
 class Running(NamedTuple):
-    """A server process and its port."""
+    """A server process and the port it serves on."""
 
     pid: int
     port: int
@@ -33,6 +39,29 @@ def environment() -> dict[str, str]:
     """The environment without settings of one-mcp, with this source tree."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONE_")}
     return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+def status(data: Path) -> dict[str, Any]:
+    """What the hub of a directory says of itself."""
+    link = control(data)
+    assert link is not None
+    facts = link.call("status")
+    link.close()
+    return facts
+
+
+def settle(data: Path, seconds: float = SECONDS) -> None:
+    """Wait until the hub of a directory has nothing left to do: after its start, and after writes.
+
+    Raises:
+        TimeoutError: after so many seconds it is still at work.
+    """
+    deadline = time.monotonic() + seconds
+    while (index := status(data)["index"]).get("pending") != 0:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the index has not caught up: {index}")
+        time.sleep(POLL_SECONDS)
+    time.sleep(QUIET_SECONDS)
 
 
 @contextmanager

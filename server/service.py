@@ -127,7 +127,7 @@ class Service:
         """Counts for `one-mcp status`."""
         engine = self.engine
         return {
-            "messages": engine.store.timeline.count(),
+            "messages": engine.store.pages.timeline.count(),
             "commits": engine.writer.commits,
             "nextSeq": engine.writer.next_seq,
             "cache": engine.store.statistics(),

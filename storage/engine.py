@@ -124,7 +124,7 @@ class Engine:
     async def _load_timelines(self) -> None:
         tables: tuple[tuple[Timeline, type[Row]], ...] = (
             (self.store.roster, Participant),
-            (self.store.timeline, Message),
+            (self.store.pages.timeline, Message),
         )
         for timeline, table in tables:
             timeline.load(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
+from functools import partial
 from typing import TypeVar, cast
 
 from storage.batch import Changes, Receipt
@@ -15,9 +15,9 @@ from storage.database import Database
 from storage.digests import Digests, knowledge_digest
 from storage.index.opening import Index
 from storage.loader import Loader
+from storage.pages import MessagePages
 from storage.row import Row, by_name, column_list
 from storage.tables import BY_NAME, BY_PREFIX, Conversation, Knowledge, Message, Participant, Tag, User
-from storage.tails import Lines
 from storage.timeline import Timeline
 
 R = TypeVar("R", bound=Row)
@@ -66,7 +66,6 @@ class Store:
         self.database = database
         self.index = index
         self.zone = zone
-        self.timeline = Timeline()
         self.roster = Timeline()
         self.known_texts = Digests()
         self.receipts: ByteBudget[str, Receipt] = ByteBudget(RECENT_RECEIPTS_BYTES, lambda r: 300 + len(r.result))
@@ -78,8 +77,7 @@ class Store:
         # A conversation has several participants, so the answers to lookups take most of the room.
         self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 3, row_size)
         self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 3, rows_size)
-        self._tails: ByteBudget[str, Lines] = ByteBudget(messages_bytes, lambda lines: lines.bytes, self._no_home)
-        self._homes: dict[int, str] = {}
+        self.pages = MessagePages(messages_bytes, partial(self.rows_at, Message))
         self._loaders: dict[type[Row], Loader[Row]] = {}
 
     # -- rows by id ------------------------------------------------------------------------------------------------
@@ -96,10 +94,7 @@ class Store:
         row = self._rows.get(row_id)
         if row is not None:
             return self.current(row)
-        seq = native_seq(row_id, Message)
-        home = self._homes.get(seq)
-        tail = self._tails.get(home) if home is not None else None
-        return tail.message(home, seq) if tail is not None and home is not None else None
+        return self.pages.message(native_seq(row_id, Message))
 
     @property
     def last_seq(self) -> int:
@@ -139,6 +134,8 @@ class Store:
             return None
         if not load.stale:
             self._rows.put(row_id, row)
+            if isinstance(row, Message):
+                self.pages.expect_neighbours(row)
         return self.current(row)
 
     async def rows(self, ids: Collection[str], *, keep: bool) -> dict[str, Row]:
@@ -228,39 +225,6 @@ class Store:
         )
         return [table.loaded(row) for row in found]
 
-    # -- messages ----------------------------------------------------------------------------------------------------
-
-    async def messages_before(self, conversation: str, seq: int | None, limit: int) -> tuple[Lines, bool]:
-        """A page of messages, ascending, all below `seq` (None: the newest), and whether there are earlier ones."""
-        await self.timeline.ready()
-        seqs, more = self.timeline.before(conversation, seq, limit)
-        tail = self._tails.get(conversation)
-        if tail is not None and (not seqs or (tail.seqs and tail.seqs[0] <= seqs[0])):
-            begin = bisect_left(tail.seqs, seqs[0]) if seqs else 0
-            return tail.slice(begin, begin + len(seqs)), more
-        with self._loads.track((Message, conversation)) as load:
-            rows = await self.rows_at(Message, seqs)
-        lines = Lines.of([rows[one] for one in seqs if one in rows])
-        if seq is None and not load.stale:
-            tail = lines.slice(0, len(lines))
-            for message in load.late:
-                tail.append(message)
-            self._keep_tail(conversation, tail)
-        return lines, more
-
-    def _keep_tail(self, conversation: str, tail: Lines) -> None:
-        replaced = self._tails.get(conversation)
-        if replaced is not None and replaced is not tail:
-            self._no_home(replaced)
-        for seq in tail.forget_old():
-            self._homes.pop(seq, None)
-        self._homes.update(dict.fromkeys(tail.seqs, conversation))
-        self._tails.put(conversation, tail)
-
-    def _no_home(self, tail: Lines) -> None:
-        for seq in tail.seqs:
-            self._homes.pop(seq, None)
-
     # -- publishing --------------------------------------------------------------------------------------------------
 
     def publish(self, changes: Changes, next_seq: int) -> None:
@@ -273,7 +237,7 @@ class Store:
         for table, rows in changes.rows.items():
             for row_id, row in rows.items():
                 self._loads.touch(row_id)
-                if row is None or (isinstance(row, Message) and row.conversation_id in self._tails):
+                if row is None or (isinstance(row, Message) and row.conversation_id in self.pages):
                     self._rows.discard(row_id)
                 else:
                     self._rows.put(row_id, row)
@@ -288,7 +252,7 @@ class Store:
         for participant in changes.inserted(Participant):
             self.roster.add(participant.conversation_id, participant.seq)
         for gone in changes.deleted(Conversation):
-            self.timeline.forget(gone.id)
+            self.pages.forget(gone.id)
             self.roster.forget(gone.id)
             self.message_times.pop(gone.id, None)
             self._unfolded.discard(gone.id)
@@ -300,8 +264,7 @@ class Store:
         self._loads.touch_all()
         self._rows.clear()
         self._lookups.clear()
-        self._tails.clear()
-        self._homes.clear()
+        self.pages.forget_rendered()
 
     def _publish_lookups(self, table: type[Row], rows: dict[str, Row | None], before: dict[str, Row]) -> None:
         for hot_table, field in HOT_LOOKUPS:
@@ -317,22 +280,9 @@ class Store:
                     self._lookups.put(key, overlaid(cached, rows, field, value))
 
     def _publish_message(self, message: Message, *, new: bool) -> None:
-        conversation = message.conversation_id
-        tail = self._tails.get(conversation)
+        self.pages.publish(message, new=new)
         if not new:
-            self._loads.touch((Message, conversation))
-            if tail is not None:
-                tail.replace(message)
-                self._tails.put(conversation, tail)
             return
-        self.timeline.add(conversation, message.seq)
-        self._loads.add((Message, conversation), message)
-        if tail is not None:
-            tail.append(message)
-            for old in tail.forget_old():
-                self._homes.pop(old, None)
-            self._homes[message.seq] = conversation
-            self._tails.put(conversation, tail)
         # The newest by its own time: an import may bring older ones later.
         newest = self.message_times.get(message.conversation_id, message.created_at)
         self.message_times[message.conversation_id] = max(newest, message.created_at)
@@ -356,8 +306,7 @@ class Store:
         return {
             "rows": len(self._rows),
             "rowsBytes": self._rows.used + self._lookups.used,
-            "conversations": len(self._tails),
-            "messagesBytes": self._tails.used,
+            **self.pages.statistics(),
         }
 
 

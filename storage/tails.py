@@ -121,8 +121,8 @@ class Lines:
 
 
 def _rev(message: Message) -> int:
-    """The commit number of the last change; -1 where a vector makes the text less than the row."""
-    return -1 if message.vector is not None else message.rev
+    """The commit number of the last change; -1 where a vector or no status makes the text less than the row."""
+    return -1 if message.vector is not None or message.status is None else message.rev
 
 
 def _rest(message: Message) -> str:

@@ -138,7 +138,9 @@ class Swarm:
     def __init__(self, directory: Path, **settings: dict[str, Any]) -> None:
         self.directory = directory
         self.failures: list[str] = []
-        self._settings = load_settings(directory, environment=False, overrides=settings)
+        # Without a model: what search needs of one has tests of its own.
+        overrides = {"embedding": {"provider": "none"}, **settings}
+        self._settings = load_settings(directory, environment=False, overrides=overrides)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from storage.errors import Invalid, NotFound
 from storage.imported import Imported
@@ -168,7 +168,7 @@ class Known:
         self._note(placed)
         return placed
 
-    def imply(self, table: type[Row], **fields: str) -> None:
+    def imply(self, table: type[Row], **fields: Any) -> None:
         """Stage a row that follows from another one."""
         row = self.tx.insert(table, **fields)
         self.implied.append(row.id)

@@ -152,7 +152,7 @@ async def list_messages(
     """
     conversation = await required(view, me, Conversation, conversation_id)
     before = None if cursor is None else _position(cursor)
-    messages, more = await view.store.messages_before(conversation.id, before, limit)
+    messages, more = await view.store.pages.before(conversation.id, before, limit)
     return MessagePage.model_construct(
         conversation={"_id": conversation.id, "title": conversation.title},
         authors=await authors_of(view, conversation.id, set(messages.authors)),

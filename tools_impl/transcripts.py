@@ -44,7 +44,7 @@ async def transcript(view: View, me: Caller, conversation_id: str) -> str:
         NotFound: no such conversation.
     """
     conversation = await required(view, me, Conversation, conversation_id)
-    messages, more = await view.store.messages_before(conversation.id, None, TRANSCRIPT_MESSAGES)
+    messages, more = await view.store.pages.before(conversation.id, None, TRANSCRIPT_MESSAGES)
     authors = await authors_of(view, conversation.id, set(messages.authors))
     parts = [f"# {plain(conversation.title)} ({named(conversation.id)})", NOTICE]
     if more:

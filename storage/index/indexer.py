@@ -43,11 +43,14 @@ log = logging.getLogger(__name__)
 
 BATCH_ROWS = 2_048
 """Rows indexed by their words in one go."""
-EMBED_CHUNKS = 32
-"""Chunks embedded between two looks at whether somebody else needs the processor."""
+EMBED_ROWS = 32
+"""Rows whose vectors are stored together."""
+EMBED_CHUNKS = 8
+"""Chunks embedded between two looks at whether somebody else needs the processor: 70 ms."""
 LAGS_AFTER_SECONDS = 600.0
-POLITE_SECONDS = 0.05
-"""Embedding waits so long after a commit, once a batch."""
+QUIET_SECONDS = 0.05
+PATIENCE_SECONDS = 2.0
+"""Embedding waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
 UNLOAD_CHECK_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
@@ -143,7 +146,7 @@ class Indexer:
         renamed = [row for table in (User, Agent) for row in self._renamed(changes, table)]
         if renamed:
             self._later(self._follow_names(renamed))
-        self._busy_until = time.monotonic() + POLITE_SECONDS
+        self._busy_until = time.monotonic() + QUIET_SECONDS
         if any(len(work) for work in self._work.values()):
             self._oldest = self._oldest or time.monotonic()
             self._changed.set()
@@ -269,8 +272,7 @@ class Indexer:
     async def _embed_waiting(self, table: type[Row]) -> None:
         work = self._work[table]
         while work.vectors:
-            await self._yield()
-            seqs = list(islice(reversed(work.vectors), EMBED_CHUNKS))
+            seqs = list(islice(reversed(work.vectors), EMBED_ROWS))
             documents = await self._reader.read(table, seqs)
             chunks = [chunk for document in documents for chunk in document.chunks]
             vectors = await self._kept.of(chunks) | self._given(documents)
@@ -295,10 +297,9 @@ class Indexer:
         return made
 
     async def _yield(self) -> None:
-        # Once a batch, not until it is quiet: the index must not fall behind for as long as somebody writes.
-        wait = self._busy_until - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        patience = time.monotonic() + PATIENCE_SECONDS
+        while (now := time.monotonic()) < min(self._busy_until, patience):  # noqa: ASYNC110 - until it is quiet
+            await asyncio.sleep(min(self._busy_until, patience) - now)
 
     async def embed_query(self, text: str) -> Any:
         """The vector of a query; it goes ahead of the documents that wait."""

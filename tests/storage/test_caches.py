@@ -130,7 +130,7 @@ async def test_statistics_stay_within_the_budgets(tmp_path: Path) -> None:
         for _ in range(5):
             place = (await swarm.owner("create_conversation", title="C"))["_id"]
             for number in range(40):
-                await swarm.owner("send_message", conversationId=place, content="x" * number * 30)
+                await swarm.owner("send_message", conversationId=place, content="x" * (1 + number * 30))
             await swarm.owner("list_messages", conversationId=place, limit=200)
             cache = swarm.service.status()["cache"]
             assert cache["rowsBytes"] <= 50_000

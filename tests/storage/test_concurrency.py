@@ -199,18 +199,16 @@ def without_derived(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("lastMessageTime", "tags")}
 
 
-@pytest.mark.parametrize(
-    ("seed", "settings"), [(1, {}), (2, TINY), (3, NO_CACHE), (4, BUSY), (5, {**TINY, **BUSY}), (6, BUSY)]
-)
+@pytest.mark.parametrize(("seed", "settings"), [(1, {}), (2, TINY), (3, NO_CACHE), (4, BUSY), (5, {**TINY, **BUSY})])
 async def test_what_was_acknowledged_is_what_is_stored(
     tmp_path: Path, seed: int, settings: dict[str, dict[str, Any]]
 ) -> None:
     async with Swarm(tmp_path / "data", **settings) as swarm:
         load = Load(swarm, seed)
-        await load.run(clients=12, steps=22)
+        await load.run(clients=9, steps=16)
         dump = await check(swarm)
         assert_told_is_stored(load, dump)
-        assert load.refused > 20
+        assert load.refused > 8
         assert swarm.failures == []
         next_seq = swarm.service.engine.writer.next_seq
     async with Swarm(tmp_path / "data", **settings) as swarm:

@@ -1,0 +1,508 @@
+"""What importing means: which lines go in, what they imply, and which are refused and why."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.import_command import ImportCommand
+from server.importer import chunks
+from tests.clients import Swarm
+from tests.invariants import Dump
+from tests.invariants import check as check_all
+
+pytestmark = pytest.mark.anyio
+
+T0 = 1_700_000_000_000
+USER = {"table": "users", "_id": "u-ann", "name": "Ann", "email": "ann@example.org"}
+AGENT = {"table": "agents", "_id": "a-scout", "name": "Scout", "description": "Looks around", "kind": "user_agent"}
+TOOL = {"table": "tools", "_id": "t-web", "name": "web", "description": "Reads pages"}
+PROMPT = {"table": "prompts", "_id": "p-hook", "title": "Hook", "template": "Say {{it}}", "step": "Hook"}
+CONVERSATION = {"table": "conversations", "_id": "c-launch", "title": "Launch", "createdBy": "u-ann"}
+MEMBER = {
+    "table": "conversationParticipants",
+    "_id": "m-ann",
+    "kind": "user",
+    "conversationId": "c-launch",
+    "userId": "u-ann",
+    "status": "active",
+    "isRemoved": False,
+    "addedAt": T0,
+}
+MESSAGE = {
+    "table": "conversationMessages",
+    "conversationId": "c-launch",
+    "authorParticipantId": "m-ann",
+    "kind": "participant",
+    "content": "Hello",
+}
+BASE = (USER, TOOL, PROMPT, AGENT, CONVERSATION, MEMBER)
+
+
+@dataclass
+class Outcome:
+    """What an import said."""
+
+    added: int = 0
+    present: int = 0
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+Rows = dict[str, Any] | str
+
+
+async def load(swarm: Swarm, *lines: Rows, batch: int = 500, command: ImportCommand | None = None) -> Outcome:
+    """Import lines (rows, or text as it is) as the command line does."""
+    command = command or ImportCommand(swarm.service)
+    text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+    outcome = Outcome()
+    for chunk in chunks(io.BytesIO(text.encode(errors="surrogatepass")), 7):
+        arguments = {"first": chunk.first, "lines": chunk.lines, "repeats": chunk.repeats, "batch": batch}
+        answer = await command(json.loads(json.dumps(arguments)), _no_progress)
+        outcome.added += answer["added"]
+        outcome.present += answer["present"]
+        outcome.refused.update(dict(answer["refused"]))
+    return outcome
+
+
+async def _no_progress(_: dict[str, Any]) -> None:
+    raise AssertionError("an import reports no progress of its own")
+
+
+async def check(swarm: Swarm) -> Dump:
+    """Check that everything fits together, and return what is stored."""
+    return await check_all(swarm, imported=True)
+
+
+@pytest.fixture
+async def filled(swarm: Swarm) -> Swarm:
+    """A swarm with one user, agent, tool, prompt and conversation."""
+    assert await load(swarm, *BASE) == Outcome(added=len(BASE))
+    return swarm
+
+
+# -- what goes in ----------------------------------------------------------------------------------------------------
+
+EVERY_TABLE: tuple[dict[str, Any], ...] = (
+    {**USER, "image": "https://example.org/ann.png", "phone": "+49", "isAnonymous": False, "createdAt": T0},
+    {**TOOL, "config": {"depth": 2, "ratio": 0.5}, "createdBy": "u-ann", "createdAt": T0},
+    {
+        **PROMPT,
+        "requiredContext": ["it"],
+        "outputType": "text",
+        "status": "active",
+        "createdBy": "u-ann",
+        "tags": ["x"],
+    },
+    {**AGENT, "_id": "a-lead", "goal": "Win", "memories": [{"a": None}], "visibility": "private", "createdBy": "u-ann"},
+    {**AGENT, "delegatesTo": ["a-lead"], "tools": ["t-web"], "attachedPrompts": ["p-hook"], "updatedAt": T0 + 1},
+    {**CONVERSATION, "groupId": "sales", "tags": ["x", "y"], "createdAt": T0},
+    {**MEMBER, "lastReadSeq": 3},
+    {**MEMBER, "_id": "m-scout", "kind": "agent", "userId": None, "agentId": "a-scout"},
+    {
+        **MESSAGE,
+        "_id": "msg-1",
+        "step": "Gift",
+        "type": "note",
+        "status": "sent",
+        "tags": ["y"],
+        "attachments": [{"url": "https://example.org"}, 3],
+        "vector": [0.5, 1.25],
+        "meta": {"nested": [1, "two", None]},
+        "createdAt": T0 + 5,
+    },
+    {"table": "agentTools", "_id": "g-1", "agentId": "a-lead", "toolId": "t-web", "config": "fast"},
+    {"table": "attachments", "_id": "att-1", "ownerType": "group", "ownerId": "sales", "promptId": "p-hook"},
+    {
+        "table": "knowledge",
+        "_id": "k-1",
+        "ownerType": "agent",
+        "ownerId": "a-scout",
+        "content": "Water is wet",
+        "sources": ["msg-1"],
+        "vector": [1.0],
+    },
+    {
+        "table": "knowledge",
+        "_id": "k-2",
+        "ownerType": "agent",
+        "ownerId": "a-scout",
+        "content": "!",
+        "supersedes": "k-1",
+    },
+    {"table": "tags", "_id": "tag-z", "name": "z", "color": "#ff0000", "createdBy": "u-ann"},
+    {"table": "reactions", "_id": "r-1", "messageId": "msg-1", "agentId": "a-scout", "type": "like"},
+    {"table": "comments", "_id": "co-1", "messageId": "msg-1", "authorParticipantId": "m-scout", "content": "Yes"},
+    {"table": "follows", "_id": "f-1", "followerId": "u-ann", "followeeId": "a-scout", "kind": "agent"},
+    {
+        "table": "events",
+        "_id": "e-1",
+        "title": "Call",
+        "startTime": T0,
+        "endTime": T0 + 60_000,
+        "createdBy": "u-ann",
+        "participants": ["u-ann", "a-scout"],
+    },
+    {"table": "reminders", "_id": "re-1", "userId": "u-ann", "message": "Call", "remindAt": T0, "relatedEntity": "e-1"},
+)
+
+
+async def test_every_table_as_it_is_written(swarm: Swarm) -> None:
+    assert await load(swarm, *EVERY_TABLE, batch=4) == Outcome(added=len(EVERY_TABLE))
+    await check(swarm)
+    for line in EVERY_TABLE:
+        stored = await swarm.owner("get", id=line["_id"])
+        given = {name: value for name, value in line.items() if name != "table" and value is not None}
+        assert {name: stored.get(name) for name in given} == given | (
+            {"tools": ["t-web"]} if line["_id"] == "a-lead" else {}
+        )
+
+
+async def test_the_same_file_again_changes_nothing(swarm: Swarm) -> None:
+    lines = [*EVERY_TABLE, MESSAGE, MESSAGE, {**MESSAGE, "content": "More", "tags": ["new"]}]
+    assert (await load(swarm, *lines)).added == len(lines)
+    before = await check(swarm)
+    for batch in (1, 3, 500):
+        assert await load(swarm, *lines, batch=batch) == Outcome(present=len(lines))
+    assert await check(swarm) == before
+
+
+async def test_a_hub_that_starts_later_knows_what_was_imported(tmp_path: Path) -> None:
+    lines = [*BASE, MESSAGE, MESSAGE, {**MESSAGE, "tags": ["new"]}]
+    async with Swarm(tmp_path / "data") as swarm:
+        assert (await load(swarm, *lines)).added == len(lines)
+        before = await check(swarm)
+    async with Swarm(tmp_path / "data") as swarm:
+        assert await load(swarm, *lines, {**MESSAGE, "content": "New"}) == Outcome(added=1, present=len(lines))
+        after = await check(swarm)
+        assert {table: set(rows) for table, rows in after.items() if table != "conversationMessages"} == {
+            table: set(rows) for table, rows in before.items() if table != "conversationMessages"
+        }
+
+
+async def test_lines_without_an_id_are_told_apart_by_what_they_say(filled: Swarm) -> None:
+    one, two = {**MESSAGE, "content": "one"}, {**MESSAGE, "content": "two"}
+    assert await load(filled, one, two, one) == Outcome(added=3)
+    # Edited before the second run: a line in front, one mended, one more of the same, another order.
+    assert await load(filled, "", two, {**MESSAGE, "content": "three"}, one, one, one) == Outcome(added=2, present=3)
+    contents = [row["content"] for row in await filled.owner.find("conversationMessages", order="seq")]
+    assert contents == ["one", "two", "one", "three", "one"]
+
+
+async def test_ids_of_any_form_are_kept_and_missing_ones_are_made(filled: Swarm) -> None:
+    names = ["7", "k57abc/ü", "msg_000123", "user-1", "MSG_5", "x" * 200]
+    assert (await load(filled, *({**MESSAGE, "_id": name, "content": name} for name in names))).refused == {}
+    for name in names:
+        assert (await filled.owner("get", id=name))["content"] == name
+    await load(filled, MESSAGE)
+    newest = (await filled.owner.find("conversationMessages"))[0]["_id"]
+    assert newest.startswith("msg_")
+
+
+async def test_numbers_in_ids_of_our_form_are_not_given_out_again(filled: Swarm) -> None:
+    assert (await load(filled, {**MESSAGE, "_id": "msg_5000"}, MESSAGE, {**MESSAGE, "_id": "msg_4999"})).added == 3
+    ids = [row["_id"] for row in await filled.owner.find("conversationMessages", order="seq")]
+    assert ids == ["msg_5000", "msg_5001", "msg_4999"]
+    assert (await filled.owner("get", id="msg_4999"))["content"] == "Hello"
+    await check(filled)
+
+
+async def test_times_in_every_form(filled: Swarm) -> None:
+    forms = [T0, float(T0), "2023-11-14T22:13:20Z", "2023-11-14T23:13:20.000+01:00", "20231114T221320+0000"]
+    lines = [{**MESSAGE, "_id": f"m{number}", "createdAt": form} for number, form in enumerate(forms)]
+    assert (await load(filled, *lines)).refused == {}
+    assert {row["createdAt"] for row in await filled.owner.find("conversationMessages")} == {T0}
+
+
+async def test_the_last_message_is_the_newest_by_its_own_time(filled: Swarm) -> None:
+    times = [T0 + 50, T0 + 90, T0 + 10]
+    lines = [{**MESSAGE, "content": str(time), "createdAt": time} for time in times]
+    await load(filled, {**CONVERSATION, "_id": "c-2", "lastMessageTime": T0 - 5}, *lines, batch=1)
+    assert (await filled.owner("get", id="c-launch"))["lastMessageTime"] == T0 + 90
+    assert "lastMessageTime" not in await filled.owner("get", id="c-2")
+    await filled.service.engine.store.fold()
+    await load(filled, {**MESSAGE, "content": "older", "createdAt": T0 + 20})
+    await check(filled)
+    assert await load(filled, *BASE) == Outcome(present=len(BASE))
+
+
+async def test_new_rows_are_dated_now_whatever_was_imported(filled: Swarm) -> None:
+    await load(filled, {**MESSAGE, "createdAt": 5})
+    sent = await filled.owner("create_conversation", title="Now")
+    assert sent["createdAt"] > T0
+
+
+# -- what lines imply ------------------------------------------------------------------------------------------------
+
+
+async def test_tags_of_rows_become_rows_and_their_own_lines_take_their_place(filled: Swarm) -> None:
+    lines: list[Rows] = [
+        {**MESSAGE, "tags": ["red", "red", " blue "]},
+        {"table": "tags", "_id": "tag-red", "name": "red", "color": "#f00"},
+        {"table": "tags", "name": "blue", "color": "#00f"},
+    ]
+    assert (await load(filled, *lines)).added == 3
+    tags = {row["name"]: row for row in await filled.owner.find("tags")}
+    assert set(tags) == {"red", "blue"}
+    assert (tags["red"]["_id"], tags["red"]["color"], tags["blue"]["color"]) == ("tag-red", "#f00", "#00f")
+    assert (await filled.owner.find("conversationMessages"))[0]["tags"] == ["red", "blue"]
+    before = await check(filled)
+    assert await load(filled, *lines) == Outcome(present=3)
+    assert await check(filled) == before
+
+
+async def test_grants_and_attachments_follow_the_lists_of_agents_and_the_other_way(filled: Swarm) -> None:
+    agent = {**AGENT, "_id": "a-2", "tools": ["t-web"], "attachedPrompts": ["p-hook"]}
+    lines: list[Rows] = [
+        agent,
+        {"table": "agentTools", "_id": "g-1", "agentId": "a-2", "toolId": "t-web", "config": {"depth": 1}},
+        {
+            "table": "attachments",
+            "_id": "at-1",
+            "ownerType": "agent",
+            "ownerId": "a-2",
+            "promptId": "p-hook",
+            "createdBy": "u-ann",
+        },
+        {"table": "agentTools", "agentId": "a-scout", "toolId": "t-web", "config": 7},
+        {"table": "attachments", "ownerType": "agent", "ownerId": "a-scout", "promptId": "p-hook"},
+    ]
+    assert (await load(filled, *lines, batch=1)).added == 5
+    assert (await filled.owner("get", id="g-1"))["config"] == {"depth": 1}
+    assert (await filled.owner("get", id="at-1"))["createdBy"] == "u-ann"
+    scout = await filled.owner("get", id="a-scout")
+    assert (scout["tools"], scout["attachedPrompts"]) == (["t-web"], ["p-hook"])
+    before = await check(filled)
+    assert len(before["agentTools"]) == len(before["attachments"]) == 2
+    assert await load(filled, *BASE, *lines) == Outcome(present=len(BASE) + 5)
+    assert await check(filled) == before
+
+
+async def test_a_grant_made_by_a_tool_keeps_its_place(filled: Swarm) -> None:
+    made = await filled.owner("create_agent", name="B", description="b", kind="user_agent", tools=["t-web"])
+    line = {"table": "agentTools", "agentId": made["_id"], "toolId": "t-web"}
+    assert await load(filled, line) == Outcome(present=1)
+    outcome = await load(filled, {**line, "config": 1}, {**line, "_id": "g-9"})
+    assert outcome.added == 0
+    assert "already, as 'grant_" in outcome.refused[1]
+
+
+async def test_the_same_participant_twice_is_the_first(filled: Swarm) -> None:
+    again = {**MEMBER, "_id": None, "addedAt": T0 + 9, "status": "blocked"}
+    assert await load(filled, again, {**again, "status": "muted"}) == Outcome(present=2)
+    outcome = await load(filled, {**MEMBER, "_id": "m-other"})
+    assert outcome.refused == {
+        1: "'u-ann' takes part in 'c-launch' already, as 'm-ann'. What is stored stays as it is."
+    }
+
+
+async def test_an_email_is_one_users_whatever_its_case(filled: Swarm) -> None:
+    assert await load(filled, {"table": "users", "name": "Ann", "email": " ANN@example.org"}) == Outcome(present=1)
+    outcome = await load(
+        filled,
+        {"table": "users", "name": "Bob", "email": "ann@example.org"},
+        {"table": "users", "_id": "u-2", "name": "Ann", "email": "ann@example.org"},
+        {"table": "users", "_id": "u-3", "name": "Cy", "email": "Cy@Example.org"},
+        {"table": "users", "_id": "u-4", "name": "Cy", "email": "cy@example.org"},
+    )
+    assert (outcome.added, sorted(outcome.refused)) == (1, [1, 2, 4])
+    assert "A user has the email ann@example.org already, as 'u-ann'." in outcome.refused[1]
+    assert "as 'u-3'" in outcome.refused[4]
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+K: dict[str, Any] = {"table": "knowledge", "ownerType": "user", "ownerId": "u-ann", "content": "x"}
+REFUSED: tuple[tuple[Rows, str], ...] = (
+    ("{not json", "This is not JSON in UTF-8"),
+    ("[1]", "A line is a JSON object"),
+    ('{"table": "users", "name": "\ud800", "email": "a@b"}', "This is not JSON in UTF-8"),
+    ('{"table": "users", "name": "\\ud800", "email": "a@b"}', "This is not JSON in UTF-8"),
+    ("[" * 300 + "]" * 300, "This is not JSON in UTF-8"),
+    ({"name": "x"}, "The field 'table' is missing. It names one of: users,"),
+    ({**MESSAGE, "table": "messages"}, "Unknown table 'messages'"),
+    ({**MESSAGE, "table": "conversationmessages"}, "did you mean 'conversationMessages'?"),
+    ({"table": "authAccounts", "userId": "u-ann"}, "'authAccounts' belongs to signing in; it is not imported."),
+    ({"table": "accessTokens", "hash": "x"}, "'accessTokens' belongs to signing in"),
+    ({**MESSAGE, "conversation_id": "c-launch"}, "Unknown field 'conversation_id': did you mean 'conversationId'?"),
+    ({**MESSAGE, "seq": 5}, "Unknown field 'seq'"),
+    ({**MESSAGE, "rev": 5}, "Unknown field 'rev'"),
+    ({**MESSAGE, "id": "m1"}, "Unknown field 'id'"),
+    ({name: value for name, value in MESSAGE.items() if name != "content"}, "Missing field 'content'."),
+    ({**MESSAGE, "content": 5}, "'content' must be a text, not 5."),
+    ({**MESSAGE, "content": None}, "'content' must be a text, not null."),
+    ({**MESSAGE, "content": "x" * 100_001}, "'content' has 100,001 characters; at most 100,000 are possible."),
+    ({**MESSAGE, "kind": "user"}, "'kind' must be 'participant' or 'system', not 'user'."),
+    ({**MESSAGE, "step": "hook"}, "'step' must be 'Foundation'"),
+    ({**MESSAGE, "tags": "red"}, "'tags' must be a list"),
+    ({**MESSAGE, "tags": ["red", ""]}, "'tags' has at most 100 names of 1 to 100 characters."),
+    ({**MESSAGE, "vector": [1e300]}, "single precision"),
+    ({**MESSAGE, "vector": ["1"]}, "'vector.0' must be a number"),
+    ('{"table": "conversationMessages", "meta": 1e999}', "Missing field"),
+    ({**MESSAGE, "_id": 5}, "'_id' must be a text of 1 to 200 characters."),
+    ({**MESSAGE, "_id": ""}, "'_id' must be a text of 1 to 200 characters."),
+    ({**MESSAGE, "_id": "x" * 201}, "'_id' must be a text of 1 to 200 characters."),
+    ({**MESSAGE, "_id": "conv_7"}, "'conv_7' has the form of an id of conversations; an id of conversationMessages"),
+    ({**MESSAGE, "_id": "msg_9999999999999999"}, "The number in 'msg_9999999999999999' is too large."),
+    ({**MESSAGE, "_id": "u-ann"}, "The id 'u-ann' is one of users; ids are unique over all tables."),
+    ({**MESSAGE, "createdAt": "2023-11-14T22:13:20"}, "'createdAt': add an offset to the time, such as '2023-11-14T22"),
+    ({**MESSAGE, "createdAt": "yesterday"}, "'createdAt' must be epoch milliseconds or an ISO 8601 time"),
+    ({**MESSAGE, "createdAt": True}, "'createdAt' must be epoch milliseconds or an ISO 8601 time"),
+    ({**MESSAGE, "createdAt": 10**15}, "between the years 1 and 9999"),
+    ({**MESSAGE, "createdAt": 4_000_000_000_000}, "'createdAt' lies in the future."),
+    ({**MESSAGE, "conversationId": "c-2"}, "'conversationId': no row 'c-2' in conversations."),
+    ({**MESSAGE, "conversationId": "u-ann"}, "'conversationId': 'u-ann' is an id of users; one of conversations is"),
+    ({**MESSAGE, "conversationId": "user_1"}, "'conversationId': 'user_1' is an id of users; one of conversations is"),
+    ({**MESSAGE, "authorParticipantId": "m-2"}, "'authorParticipantId': no row 'm-2' in conversationParticipants."),
+    ({**MEMBER, "_id": "m-2", "isRemoved": "no"}, "'isRemoved' must be true or false, not 'no'."),
+    ({**MEMBER, "_id": "m-2", "agentId": "a-scout"}, "a participant of kind 'user' has userId and no other id"),
+    ({**MEMBER, "_id": "m-2", "lastReadSeq": 2**70}, "'lastReadSeq'"),
+    ({**USER, "_id": "u-2", "email": "nobody"}, "'email' is not of the right form: 'nobody'."),
+    ({**USER, "name": "Anne"}, "'u-ann' exists with another name."),
+    ({**USER, "image": "x.png"}, "'u-ann' exists with another image."),
+    ({**AGENT, "tools": ["t-web"]}, "'a-scout' exists with another tools."),
+    ({**AGENT, "_id": "a-2", "tools": ["t-none"]}, "'tools': no row 't-none' in tools."),
+    ({**AGENT, "_id": "a-2", "delegatesTo": ["a-2"]}, "'delegatesTo': no row 'a-2' in agents."),
+    ({"table": "tags", "name": ""}, "'name' must have 1 to 100 characters."),
+    ({**K, "ownerType": "agent"}, "'u-ann' is a row of users, but 'ownerType' says 'agent'."),
+    ({**K, "sources": ["nothing"]}, "'sources': there is no row 'nothing'."),
+    ({**K, "supersedes": "k-none"}, "'supersedes': no row 'k-none' in knowledge."),
+    (
+        {"table": "follows", "followerId": "u-ann", "followeeId": "a-scout", "kind": "user"},
+        "is a row of agents, but 'kind'",
+    ),
+    (
+        {"table": "follows", "followerId": "t-web", "followeeId": "a-scout", "kind": "user"},
+        "one of users or agents is needed",
+    ),
+    ({"table": "reminders", "message": "x", "remindAt": T0}, "A row of reminders has either 'userId' or 'agentId'."),
+    (
+        {"table": "reminders", "message": "x", "remindAt": T0, "userId": "u-ann", "agentId": "a-scout"},
+        "A row of reminders has either 'userId' or 'agentId'.",
+    ),
+    ({"table": "attachments", "ownerType": "agent", "ownerId": "c-launch", "promptId": "p-hook"}, "'ownerType' says"),
+    ({"table": "attachments", "ownerType": "group", "ownerId": "conv_999", "promptId": "p-hook"}, "no row 'conv_999'"),
+)
+
+
+@pytest.mark.parametrize(("line", "reason"), REFUSED, ids=[reason[:40] for _, reason in REFUSED])
+async def test_a_refused_line_says_why_and_leaves_nothing(filled: Swarm, line: Rows, reason: str) -> None:
+    if isinstance(line, dict) and "tags" not in line and line.get("table") in ("conversationMessages", "knowledge"):
+        line = {**line, "tags": ["only-here"]}
+    before = await check(filled)
+    outcome = await load(filled, "", line, "  ")
+    assert reason in outcome.refused[2]
+    assert (outcome.added, outcome.present, len(outcome.refused)) == (0, 0, 1)
+    assert await check(filled) == before
+    assert filled.failures == []
+
+
+async def test_bad_lines_do_not_hurt_the_others(filled: Swarm) -> None:
+    bad = {**MESSAGE, "content": "bad", "conversationId": "c-none", "tags": ["bad"]}
+    lines = [{**MESSAGE, "content": str(number), "tags": ["good"]} if number % 3 else bad for number in range(30)]
+    outcome = await load(filled, *lines, batch=4)
+    assert (outcome.added, sorted(outcome.refused)) == (20, [number + 1 for number in range(0, 30, 3)])
+    stored = await check(filled)
+    assert len(stored["conversationMessages"]) == 20
+    assert [row["name"] for row in stored["tags"].values()] == ["good"]
+
+
+async def test_what_a_row_refers_to_comes_before_it(swarm: Swarm) -> None:
+    outcome = await load(swarm, USER, {**MESSAGE, "_id": "x"}, CONVERSATION, MEMBER, {**MESSAGE, "_id": "y"})
+    assert list(outcome.refused) == [2]
+    assert (await load(swarm, {**MESSAGE, "_id": "x"})).added == 1
+
+
+async def test_an_author_of_another_conversation_is_refused(filled: Swarm) -> None:
+    other = {**CONVERSATION, "_id": "c-2"}
+    comment = {"table": "comments", "messageId": "msg-2", "authorParticipantId": "m-ann", "content": "?"}
+    outcome = await load(
+        filled,
+        other,
+        {**MESSAGE, "conversationId": "c-2"},
+        {**MEMBER, "_id": "m-2", "conversationId": "c-2"},
+        {**MESSAGE, "_id": "msg-2", "conversationId": "c-2", "authorParticipantId": "m-2"},
+        comment,
+        {**comment, "authorParticipantId": "m-2"},
+    )
+    assert outcome.refused == dict.fromkeys((2, 5), "'m-ann' is a participant of 'c-launch', not of 'c-2'.")
+
+
+async def test_what_changed_since_is_not_changed_back(filled: Swarm) -> None:
+    line = {**MESSAGE, "_id": "msg-1"}
+    await load(filled, line)
+    await filled.owner("update", id="msg-1", fields={"content": "Edited"})
+    outcome = await load(filled, line)
+    assert outcome.refused == {1: "'msg-1' exists with another content. What is stored stays as it is."}
+    await filled.owner("delete", id="msg-1")
+    assert "exists with another" in (await load(filled, line)).refused[1]
+    assert (await filled.owner("get", id="msg-1"))["status"] == "deleted"
+
+
+async def test_what_was_deleted_is_no_reference_any_more(filled: Swarm) -> None:
+    command = ImportCommand(filled.service)
+    assert (await load(filled, MESSAGE, command=command)).added == 1
+    await filled.owner("delete", id="c-launch")
+    outcome = await load(filled, {**MESSAGE, "content": "late"}, command=command)
+    assert "no row 'c-launch' in conversations" in outcome.refused[1]
+    await check(filled)
+
+
+# -- any mixture -----------------------------------------------------------------------------------------------------
+
+GOOD: tuple[dict[str, Any], ...] = (
+    MESSAGE,
+    {**MESSAGE, "_id": "own-1", "tags": ["a"]},
+    {**MESSAGE, "tags": ["b", "c"], "createdAt": T0},
+    {"table": "tags", "_id": "tag-b", "name": "b", "color": "blue"},
+    {**AGENT, "_id": "a-9", "tools": ["t-web"], "tags": ["d"]},
+    {"table": "users", "name": "Bo", "email": "bo@example.org"},
+)
+BAD: tuple[dict[str, Any], ...] = (
+    {**MESSAGE, "authorParticipantId": "nobody", "tags": ["e"]},
+    {**AGENT, "_id": "a-10", "tools": ["t-web"], "attachedPrompts": ["none"], "tags": ["f"]},
+    {**MESSAGE, "_id": "own-1", "content": "other", "tags": ["g"]},
+    {**USER, "name": "Other"},
+)
+
+
+def _named(dump: Dump) -> dict[str, list[dict[str, Any]]]:
+    """Rows without what depends on how many there were before and on the clock."""
+    unnamed = ("_id", "seq", "createdAt", "updatedAt", "lastMessageTime")
+    rows = {
+        t: [{n: v for n, v in row.items() if n not in unnamed} for row in rows.values()] for t, rows in dump.items()
+    }
+    return {table: sorted(found, key=repr) for table, found in rows.items()}
+
+
+@settings(max_examples=12)
+@given(
+    mixture=st.lists(st.one_of(st.sampled_from(GOOD), st.sampled_from(BAD)), max_size=25),
+    batch=st.integers(1, 9),
+)
+def test_any_mixture_leaves_exactly_what_was_right(
+    tmp_path_factory: pytest.TempPathFactory, mixture: list[dict[str, Any]], batch: int
+) -> None:
+    async def compare() -> None:
+        async with Swarm(tmp_path_factory.mktemp("mixed") / "data") as mixed:
+            outcome = await load(mixed, *BASE, GOOD[1], *mixture, batch=batch)
+            refused = {number - len(BASE) - 2 for number in outcome.refused}
+            assert refused == {place for place, line in enumerate(mixture) if line in BAD}
+            stored = await check(mixed)
+            again = await load(mixed, *BASE, GOOD[1], *mixture, batch=2)
+            assert (again.added, again.refused) == (0, outcome.refused)
+            assert await check(mixed) == stored
+        async with Swarm(tmp_path_factory.mktemp("clean") / "data") as clean:
+            right = [line for line in mixture if line in GOOD]
+            assert (await load(clean, *BASE, GOOD[1], *right)).refused == {}
+            assert _named(await check(clean)) == _named(stored)
+
+    anyio.run(compare)
