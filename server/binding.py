@@ -131,7 +131,8 @@ async def call(
             return await bound.operation.function(view, caller, **given)
         key = _key(service, bound, caller.id, given.pop("idempotency_key"), arguments, meta)
         request = partial(_write, bound, caller, given)
-        return await service.engine.writer.run(request, key)
+        result: Result = await service.engine.writer.run(request, key)
+        return result if bound.operation.after is None else await bound.operation.after(view, caller, result)
     except NotFound as error:
         message = error.message if caller is None else await advice(view, caller, error)
         return Failure.of(error, message)

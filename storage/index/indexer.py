@@ -305,6 +305,10 @@ class Indexer:
         """The vector of a query; it goes ahead of the documents that wait."""
         return await asyncio.get_running_loop().run_in_executor(None, self.embedder.embed_query, text)
 
+    async def embed_documents(self, texts: list[str]) -> Any:
+        """The vectors of texts that somebody waits for."""
+        return await asyncio.get_running_loop().run_in_executor(None, self.embedder.embed_documents, texts)
+
     def pending(self) -> int:
         """How many rows have no vector yet."""
         return sum(map(len, self._work.values()))

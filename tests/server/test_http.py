@@ -28,10 +28,14 @@ async def served(swarm: Swarm, *, no_auth: bool = False, **http: Any) -> AsyncIt
     def started(url: str, token: str | None) -> None:
         ready.set_result((url, token))
 
+    def ended(task: asyncio.Task[None]) -> None:
+        if not ready.done():
+            ready.set_exception(task.exception() or AssertionError("ended before it served"))
+
     serving = asyncio.create_task(serve_http(swarm.service, settings, no_auth=no_auth, started=started))
+    serving.add_done_callback(ended)
     try:
-        await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
-        yield ready.result()
+        yield await ready
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
