@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from server.session import Session, caller_of
-from storage.errors import DomainError, NotFound
+from storage.errors import DomainError, Invalid, NotFound
 from storage.fields import iso
 from storage.find import find
 from storage.row import Row
@@ -106,7 +106,9 @@ class Resources:
         return types.ListResourcesResult(resources=resources, next_cursor=next_cursor)
 
     async def _page(self, view: View, me: Caller, cursor: str | None) -> tuple[list[types.Resource], str | None]:
-        stage, _, inner = (cursor or "conversations:").partition(":")
+        stage, colon, inner = ("conversations", ":", "") if cursor is None else cursor.partition(":")
+        if not colon or stage not in ("conversations", "agents") or cursor == "conversations:":
+            raise Invalid("That cursor is not one of ours; pass nextCursor as it came.")
         if stage == "agents":
             agents, more = await find(view.store, Agent, visible(me, Agent), limit=PAGE, cursor=inner or None)
             return [_agent(agent) for agent in agents], f"agents:{more}" if more else None

@@ -59,7 +59,7 @@ class Service:
         self._memory_limit = settings.storage.duckdb_memory_limit
         self._data_dir = data_dir
         self._tokens: Tokens | None = None
-        self.late_imports: list[str] = ["lancedb", "storage.index.indexer", "tools_impl.search"]
+        self.late_imports = ["storage.index.indexer", "storage.embedding.minilm", "storage.embedding.openai_compatible"]
         resources = Resources(self)
         self.server: Server[Session] = Server(
             "one-mcp",
@@ -106,8 +106,8 @@ class Service:
         return Session(member, frozenset({"read", "write"}) | admin, toolsets, hello.read_only)
 
     async def settle_in(self) -> None:
-        """Open the index behind the first answers, so that what is said is found by its meaning, too."""
-        await self.engine.store.index.get(self.engine.store)
+        """Follow with the index behind the first answers, so that what is said is found by its meaning, too."""
+        await self.engine.store.index.follow_when_needed(self.engine.store)
 
     async def tokens(self) -> Tokens:
         """The bearer tokens; their file is opened when they are first needed.
