@@ -28,13 +28,15 @@ class Receipt:
 class Changes:
     """Rows by table and id as they will be (None: gone), with what the database needs to get there.
 
-    `gone` are the stored rows that go, by `seq`; `deletes` is true as well when a row goes that was never stored.
+    `quiet` are new rows that need not stay in memory: nobody waits for what is loaded in bulk. `gone` are the stored
+    rows that go, by `seq`; `deletes` is true as well when a row goes that was never stored.
     `dropped` are conversations that go with all they hold, `stripped` tags that go from every row: SQL does both, so
     such changes are committed `alone`.
     """
 
     rows: dict[type[Row], dict[str, Row | None]] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
+    quiet: set[str] = field(default_factory=set)
     before: dict[str, Row] = field(default_factory=dict)
     gone: dict[int, Row] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Changes:
                 elif row is not None:
                     self.update(later.before[row_id], row)
         self.deletes |= later.deletes
+        self.quiet |= later.quiet
         self.alone |= later.alone
         self.receipts.update(later.receipts)
         self.aliases.update(later.aliases)

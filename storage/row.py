@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -92,11 +93,11 @@ class Row(Result):
 
     def stored(self) -> list[Any]:
         """The values for the Appender, in the order of `columns`."""
-        values = self.__dict__
-        return [
-            values[column.attribute] if column.to_sql is None else column.to_sql(values[column.attribute])
-            for column in columns(type(self))
-        ]
+        attributes, converted = _storing(type(self))
+        values = list(attributes(self.__dict__))
+        for place, to_sql in converted:
+            values[place] = to_sql(values[place])
+        return values
 
     @classmethod
     def loaded(cls, values: tuple[Any, ...]) -> Self:
@@ -214,6 +215,14 @@ def columns(table: type[Row]) -> tuple[Column, ...]:
         *(c for c in found if c.attribute != "created_at"),
         *(c for c in found if c.attribute == "created_at"),
     )
+
+
+@cache
+def _storing(table: type[Row]) -> tuple[itemgetter[Any], tuple[tuple[int, Callable[[Any], Any]], ...]]:
+    """What takes the values out of a row, and at which places they are stored in another form."""
+    every = columns(table)
+    converted = tuple((place, c.to_sql) for place, c in enumerate(every) if c.to_sql is not None)
+    return itemgetter(*(column.attribute for column in every)), converted
 
 
 @cache

@@ -237,7 +237,8 @@ class Store:
         for table, rows in changes.rows.items():
             for row_id, row in rows.items():
                 self._loads.touch(row_id)
-                if row is None or (isinstance(row, Message) and row.conversation_id in self.pages):
+                in_pages = isinstance(row, Message) and row.conversation_id in self.pages
+                if row is None or in_pages or row_id in changes.quiet:
                     self._rows.discard(row_id)
                 else:
                     self._rows.put(row_id, row)

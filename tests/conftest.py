@@ -34,6 +34,13 @@ async def swarm(tmp_path: Path) -> AsyncIterator[Swarm]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Swarm]:
+    """A service that the tests of a module share: each looks at what it made itself."""
+    async with Swarm(tmp_path_factory.mktemp("shared") / "data") as opened:
+        yield opened
+
+
 @pytest.fixture
 def owner(swarm: Swarm) -> Tools:
     """A client of the local owner, an admin."""

@@ -81,14 +81,14 @@ class Known:
         """Look up everything in a few queries."""
         known = cls(tx, memory)
         own = {line.row_id for line in lines if line.row_id is not None}
-        named: set[str] = set()
+        named = {row_id for line in lines for _, row_id in line.references}
+        named = {row_id for row_id in named if known.find(row_id) is None}
         for line in lines:
-            row = line.row
-            named.update([row_id for _, row_id in line.references if known.find(row_id) is None])
-            if isinstance(row, Knowledge):
-                named.update(row.sources or ())
-            elif isinstance(row, AgentTool | Attachment):
-                named.update([row_id for field, row_id in line.references if Agent in field.tables])
+            match line.row:
+                case Knowledge():
+                    named.update(line.row.sources or ())
+                case AgentTool() | Attachment():  # the agent itself is needed, to list it there
+                    named.update([row_id for field, row_id in line.references if Agent in field.tables])
         store = tx.store
         known._loaded = await store.rows([row_id for row_id in own if known.stored(row_id) is None], keep=False)
         known._loaded |= await store.rows([i for i in named - own if known.stored(i) is None], keep=False)
@@ -165,6 +165,8 @@ class Known:
     def place(self, row: Row, row_id: str | None, created_at: int) -> Row:
         """Stage a new row."""
         placed = self.tx.place(row, row_id, created_at)
+        if not isinstance(placed, _OFTEN_REFERRED_TO):
+            self.tx.changes.quiet.add(placed.id)
         self._note(placed)
         return placed
 

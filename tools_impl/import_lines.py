@@ -102,13 +102,16 @@ def read_line(number: int, text: str, digest: int) -> Line:
 
 def _references(row: Row, fields: tuple[Reference, ...]) -> list[tuple[Reference, str]]:
     """The ids that a row names. A group's prompt may hang on any name: that is no reference."""
-    found: list[tuple[Reference, str]] = []
     values = row.__dict__
+    found: list[tuple[Reference, str]] = []
     for field in fields:
         value = values[field.attribute]
-        if value is None or (field.attribute == "owner_id" and isinstance(row, Attachment) and _names_group(row)):
+        if value is None:
             continue
-        found += [(field, row_id) for row_id in value] if field.many else [(field, value)]
+        if field.many:
+            found += [(field, row_id) for row_id in value]
+        elif not (field.attribute == "owner_id" and isinstance(row, Attachment) and _names_group(row)):
+            found.append((field, value))
     return found
 
 

@@ -91,7 +91,7 @@ async def brief(view: View, me: Caller, agent_id: str) -> str:
         _list("Tools", await _named(view, me, Tool, agent.tools)),
         _list("Prompts", await _named(view, me, Prompt, agent.attached_prompts)),
         _list("Conversations", await _conversations(view, me, agent)),
-        _list("Knowledge", [(k.id, k.content) for k in await view.where(Knowledge, "owner_id", agent.id)][-20:]),
+        _list("Knowledge", await _known(view, agent)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -119,6 +119,12 @@ def _label(row: Row) -> str:
 async def _conversations(view: View, me: Caller, agent: Agent) -> list[tuple[str, str]]:
     taken = [p for p in await view.where(Participant, "agent_id", agent.id) if not p.is_removed]
     return await _named(view, me, Conversation, [p.conversation_id for p in taken[-20:]])
+
+
+async def _known(view: View, agent: Agent) -> list[tuple[str, str]]:
+    rows = await view.where(Knowledge, "owner_id", agent.id)
+    replaced = {row.supersedes for row in rows}
+    return [(row.id, row.content) for row in rows if row.id not in replaced][-20:]
 
 
 def _list(title: str, items: list[tuple[str, str]]) -> str:

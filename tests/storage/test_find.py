@@ -8,7 +8,6 @@ import contextlib
 import json
 import math
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -28,10 +27,9 @@ NOW = 1_700_000_000_000
 
 
 @pytest.fixture(scope="module")
-async def read(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Swarm]:
+async def read(shared: Swarm) -> Swarm:
     """Events that tests only read."""
-    async with Swarm(tmp_path_factory.mktemp("read") / "data") as opened:
-        yield await fill(opened)
+    return await fill(shared)
 
 
 @pytest.fixture
