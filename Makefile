@@ -1,10 +1,11 @@
 # What a newcomer and CI run. Needs make and Python 3.11 or later, nothing else.
 #   make run PYTHON=python3.12       takes a certain interpreter
-#   make run ARGS="--port 9000"      passes arguments on (also to test, test-slow and bench)
+#   make run ARGS="--port 9000"      passes arguments on (also to test, test-slow, bench and bench-search)
 
 VENV = .venv
 PYTHON =
 ARGS =
+DATA =
 
 PYTHONS = $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3.15 python3)
 PY = $(VENV)/bin/python
@@ -12,7 +13,7 @@ PY = $(VENV)/bin/python
 INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
           $(PY) -m pip install --quiet --no-input
 
-.PHONY: help run test test-slow lint format types generated bench constraints clean
+.PHONY: help run test test-slow lint format types generated bench bench-search constraints clean
 .DEFAULT_GOAL = help
 
 help:
@@ -20,6 +21,7 @@ help:
 	@echo "make test         the fast tests        make test-slow   the others: kill, load and upgrade tests"
 	@echo "make lint         ruff                  make format      reformat"
 	@echo "make types        mypy, strict          make generated   are generated files current?"
+	@echo "make bench-search DATA=\"FILE...\"   how well and how fast search finds, on files of texts and queries"
 	@echo "make bench        measure               make constraints pin the newest versions in bounds"
 	@echo "make clean        remove what was made"
 
@@ -48,6 +50,9 @@ generated: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-search: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.search $(DATA) $(ARGS)
 
 constraints: $(VENV)/.installed-dev
 	@$(PY) -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from statistics import median
 
 from benchmarks.load import Round, Target
@@ -17,7 +16,7 @@ from benchmarks.workload import Workload
 OPERATIONS = ("list_messages", "get", "send_message")
 """Reads first: what is sent changes what is read."""
 WRITES = frozenset({"send_message"})
-CALIBRATION = 3_000
+CALIBRATION = 2_000
 WARM_UP = {"list_messages": 20_000, "get": 40_000, "send_message": 20_000}
 """Calls before the clock starts, so that the caches hold what the law makes hot."""
 
@@ -80,9 +79,9 @@ def growth(smaller: Cell, larger: Cell) -> float:
 class Side:
     """The product on one dataset, with the calls to make."""
 
-    def __init__(self, messages: int, running: Running, data: Path, workload: Workload) -> None:
+    def __init__(self, messages: int, running: Running, workload: Workload) -> None:
         self.messages = messages
-        self.data = data
+        self.running = running
         self.workload = workload
         self.targets = {era: Target(running.port, era) for era in Era}
 
@@ -90,7 +89,7 @@ class Side:
         """A round on a target of this side; what it left to do behind the answers is done before the next round."""
         measured = target.run(calls, connections)
         if target in self.targets.values() and calls[0].tool in WRITES:
-            settle(self.data)
+            settle(self.running.pid)
         return measured
 
     def warm_up(self, operation: str, calls: int) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.dataset import Dataset
-from benchmarks.servers import ONE_MCP, ROOT, environment, settle
+from benchmarks.servers import ONE_MCP, ROOT, environment, settle, status
 from storage.migrations import MIGRATIONS
 
 SETTINGS = "config.toml"
@@ -33,7 +33,7 @@ def loaded(dataset: Dataset) -> Path:
     (unfinished / SETTINGS).write_text(WITHOUT_MODEL)
     dataset.write(rows)
     _one_mcp(unfinished, "import", str(rows))
-    settle(unfinished, INDEX_SECONDS)
+    settle(status(unfinished)["pid"], INDEX_SECONDS)
     _one_mcp(unfinished, "stop")
     rows.unlink()
     unfinished.rename(place)

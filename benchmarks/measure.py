@@ -35,7 +35,7 @@ def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
         _measure_starts(plan, found, small, large, copies)
         for operation in ("list_messages", "get"):
             with product(copies[1]) as running:
-                found.cold += _cold(running, copies[1], Workload(large, seed=2), operation, plan.cold_reads)
+                found.cold += _cold(running, Workload(large, seed=2), operation, plan.cold_reads)
         idle, loaded_memory, sent = _measure_load(plan, found, (small, large), copies)
         for index, dataset in enumerate((small, large)):
             found.footprints.append(
@@ -64,13 +64,14 @@ def _hottest_page(dataset: Dataset) -> Call:
     return Call("list_messages", {"conversationId": dataset.conversations[conversation], "limit": PAGE})
 
 
-def _cold(running: Running, data: Path, workload: Workload, operation: str, most: int) -> Iterator[Cold]:
+def _cold(running: Running, workload: Workload, operation: str, most: int) -> Iterator[Cold]:
     """Each conversation, or a message of each, once; one at a time, on a hub that has just started."""
     target = Target(running.port, Era.STATELESS)
     calls = workload.each(operation)[:most]
-    yield _summary(operation, target.run(calls[:FIRST_READS], 1), settled=False)
-    settle(data)
-    yield _summary(operation, target.run(calls[FIRST_READS:], 1), settled=True)
+    first = min(FIRST_READS, len(calls) // 4)
+    yield _summary(operation, target.run(calls[:first], 1), settled=False)
+    settle(running.pid)
+    yield _summary(operation, target.run(calls[first:], 1), settled=True)
 
 
 def _summary(operation: str, measured: Round, *, settled: bool) -> Cold:
@@ -85,12 +86,12 @@ def _measure_load(
     with ExitStack() as stack:
         hubs = [stack.enter_context(product(copy)) for copy in copies]
         sides = [
-            Side(dataset.messages, hub, copy, Workload(dataset, seed=10 + number))
-            for number, (dataset, hub, copy) in enumerate(zip(datasets, hubs, copies, strict=True))
+            Side(dataset.messages, hub, Workload(dataset, seed=10 + number))
+            for number, (dataset, hub) in enumerate(zip(datasets, hubs, strict=True))
         ]
         for dataset, side in zip(datasets, sides, strict=True):
             side.targets[Era.STATELESS].run([_hottest_page(dataset)], 1)
-            settle(side.data)
+            settle(side.running.pid)
         idle = [hub.memory() for hub in hubs]
         for cell in compare(sides, plan):
             found.cells.append(cell)
@@ -104,9 +105,9 @@ def _measure_load(
 def _measure_embedding(plan: Plan, small: Dataset) -> Sustained:
     """Sending while the default model embeds what was sent, as far as others leave it the processor."""
     with fresh_copy(small, embedding=True) as copy, product(copy) as hub:
-        side = Side(small.messages, hub, copy, Workload(small, seed=20))
+        side = Side(small.messages, hub, Workload(small, seed=20))
         side.targets[Era.STATELESS].run([_hottest_page(small)], 1)
-        settle(copy)
+        settle(hub.pid)
         return _sustained("with the default model", side, plan.sustained // 6)
 
 
@@ -114,10 +115,10 @@ def _sustained(what: str, side: Side, messages: int) -> Sustained:
     calls = side.workload.draw("send_message", messages)
     target = side.targets[Era.STATELESS]
     with side.no_op("send_message", target.era) as no_op:
-        settle(side.data)
+        settle(side.running.pid)
         rates = [no_op.run(calls[:SOME], MANY).rate]
         measured = target.run(calls, MANY)
-        settle(side.data)
+        settle(side.running.pid)
         rates.append(no_op.run(calls[:SOME], MANY).rate)
     longest = 1000 * measured.latencies[-1]
     return Sustained(

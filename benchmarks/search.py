@@ -54,6 +54,7 @@ class Collection:
 
     @classmethod
     def read(cls, path: Path) -> Collection:
+        """From a file; its name without the ending is the collection's."""
         data = json.loads(path.read_text(encoding="utf-8"))
         queries = [Query(query["text"], query["rel"]) for query in data["queries"]]
         return cls(path.stem, {text["id"]: text["text"] for text in data["corpus"]}, queries)
@@ -131,6 +132,7 @@ class Row:
     latencies: Sequence[float]
 
     def cells(self, raw: Sequence[float]) -> tuple[object, ...]:
+        """As a row of the table; `raw` are the times of LanceDB alone."""
         p50, raw_p50 = median(self.latencies), median(raw)
         beside = (f"{raw_p50:.1f}", f"{p50 / raw_p50:.2f}") if self.mode == "hybrid" else ("", "")
         speeds = (f"{p50:.1f}", f"{quantile(self.latencies, 0.95):.1f}")
@@ -159,9 +161,7 @@ def loaded(collection: Collection, kind: str) -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         for arguments in (("import", "-"), ("stop",)):
             command = [*ONE_MCP, "--data", str(place), *arguments]
-            subprocess.run(
-                command, env=environment(), input=rows, text=True, check=True, stdout=subprocess.DEVNULL
-            )
+            subprocess.run(command, env=environment(), input=rows, text=True, check=True, stdout=subprocess.DEVNULL)
     return place
 
 

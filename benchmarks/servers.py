@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ONE_MCP = [sys.executable, "-P", "-c", "from server.cli import main; main()"]
 SECONDS = 300.0
 POLL_SECONDS = 0.2
-QUIET_SECONDS = 1.2
+IDLE_PERCENT = 8.0
+REST_SECONDS = 1.3
 """After a second without writes the hub makes a checkpoint."""
 
 
@@ -50,18 +51,21 @@ def status(data: Path) -> dict[str, Any]:
     return facts
 
 
-def settle(data: Path, seconds: float = SECONDS) -> None:
-    """Wait until the hub of a directory has nothing left to do: after its start, and after writes.
+def settle(pid: int, seconds: float = SECONDS) -> None:
+    """Wait until a hub rests: it has loaded, indexed and checkpointed what its start or the last writes left to do.
 
     Raises:
         TimeoutError: after so many seconds it is still at work.
     """
     deadline = time.monotonic() + seconds
-    while (index := status(data)["index"]).get("pending") != 0:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the index has not caught up: {index}")
+    hub, rests_since = psutil.Process(pid), time.monotonic()
+    hub.cpu_percent()
+    while time.monotonic() < rests_since + REST_SECONDS:
         time.sleep(POLL_SECONDS)
-    time.sleep(QUIET_SECONDS)
+        if hub.cpu_percent() > IDLE_PERCENT:
+            rests_since = time.monotonic()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the hub is still busy after {seconds:.0f} s")
 
 
 @contextmanager

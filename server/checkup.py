@@ -179,7 +179,8 @@ def _stored(data_dir: Path) -> Iterator[Outcome]:
                 if name == "one.duckdb" and version == newest:
                     yield from _audit(connection)
         except StorageFault as error:
-            advice = "Run this again: a hub has just started." if is_locked(data_dir / LOCK_FILE) else ""
+            started = is_locked(data_dir / LOCK_FILE)
+            advice = "Run this again: a hub has just started." if started else "No hub starts until this is mended."
             yield Outcome("error", name, str(error), advice)
         except duckdb.Error as error:
             yield Outcome("error", name, f"It cannot be read: {str(error).splitlines()[0]}", "Restore a copy.")
@@ -210,4 +211,8 @@ def _audited(checked: int, findings: list[audit.Finding]) -> Iterator[Outcome]:
     for group, (holds, _) in _GROUPS.items():
         if group not in broken:
             yield Outcome("ok", group, holds)
-    yield Outcome("error" if findings else "ok", "audit", f"{checked - len(findings)} of {checked} rules hold")
+    message = f"{checked - len(findings)} of {checked} rules hold"
+    if findings:
+        yield Outcome("error", "audit", message, "Each row that breaks one is named above, or some of them.")
+    else:
+        yield Outcome("ok", "audit", message)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import anyio
+from typing_extensions import override
 
 from storage.row import Row
 
@@ -119,3 +120,7 @@ class Batch(Changes):
         """Let a request join."""
         self.merge(changes)
         self.requests += 1
+
+    @override
+    def __bool__(self) -> bool:
+        return self.requests > 0

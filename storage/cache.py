@@ -39,6 +39,8 @@ class ByteBudget(Generic[K, V]):
         size = self._size(value)
         self.discard(key)
         if size > self.budget:
+            if self._evicted is not None:
+                self._evicted(value)
             return
         self._entries[key] = (value, size)
         self.used += size

@@ -101,8 +101,9 @@ class Database:
 
     async def close(self) -> None:
         """Finish what runs, checkpoint and close the file."""
+        # Readers first: DuckDB refuses to close a connection that a read, whoever gave up waiting for it, still uses.
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
         try:
             await self.write(lambda connection: connection.close())
         finally:
             self._writer.shutdown()
-            self._readers.shutdown()

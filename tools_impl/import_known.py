@@ -89,9 +89,7 @@ class Known:
                     named.update(line.row.sources or ())
                 case AgentTool() | Attachment():  # the agent itself is needed, to list it there
                     named.update([row_id for field, row_id in line.references if Agent in field.tables])
-        store = tx.store
-        known._loaded = await store.rows([row_id for row_id in own if known.stored(row_id) is None], keep=False)
-        known._loaded |= await store.rows([i for i in named - own if known.stored(i) is None], keep=False)
+        known._loaded = await tx.store.rows([row_id for row_id in own | named if known.stored(row_id) is None])
         known._remember(known._loaded)
         await known._look_up_keys(lines)
         return known

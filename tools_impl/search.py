@@ -52,7 +52,10 @@ class Position:
         """
         try:
             offset, up_to = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            return cls(int(offset), int(up_to))
+            position = cls(int(offset), int(up_to))
+            if min(position.offset, position.up_to) < 0:
+                raise ValueError(cursor)
+            return position
         except (ValueError, TypeError):
             raise Invalid("That cursor is not one of ours; pass nextCursor as it came.") from None
 

@@ -47,11 +47,17 @@ class Embeddings:
         digests = {chunk.key: chunk.digest for chunk in chunks}
         if not digests:
             return {}
-        rows = await self._database.select(
-            "SELECT key, digest, vector FROM embeddings WHERE model = ? AND key IN (SELECT unnest(?::BIGINT[]))",
-            [self._model, list(digests)],
+        found: pa.Table = await self._database.read(
+            lambda cursor: cursor.sql(
+                "SELECT key, digest, vector FROM embeddings WHERE model = ? AND key IN (SELECT unnest(?::BIGINT[]))",
+                params=[self._model, list(digests)],
+            ).to_arrow_table()
         )
-        return {key: np.array(vector, dtype=np.float32) for key, stored, vector in rows if digests[key] == stored}
+        if not found.num_rows:
+            return {}
+        keys, stored = found["key"].to_pylist(), found["digest"].to_pylist()
+        vectors = found["vector"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1)
+        return {key: vectors[i] for i, key in enumerate(keys) if digests[key] == stored[i]}
 
     async def keep(self, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         """Store the vectors of these chunks, in one transaction."""

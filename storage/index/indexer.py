@@ -2,7 +2,7 @@
 in the background.
 
 No list of work is stored: `seq` and `rev` in both places are the list. At the start, and after changes that name no
-rows, the two are compared (0.2 s at a million rows) and the difference is the work. So a lost or half-written index
+rows, the two are compared and the difference is the work. So a lost or half-written index
 repairs itself, wherever it was cut off.
 """
 
@@ -15,7 +15,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -26,17 +26,16 @@ import duckdb
 
 from storage.batch import Changes
 from storage.embedding import EmbeddingError, EmbeddingUnavailable
+from storage.index.comparing import affected, difference
 from storage.index.documents import INDEXED, Chunk, Document
 from storage.index.embeddings import Embeddings, Vectors
-from storage.index.lance import ChunkTable
+from storage.index.lance import OPTIMIZE_EVERY, ChunkTable, schema
 from storage.index.reading import DocumentReader
+from storage.index.work import Work
 from storage.row import Row
 from storage.store import Store
-from storage.tables import Agent, Message, Participant, User
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from storage.embedding import Embedder
 
 log = logging.getLogger(__name__)
@@ -53,28 +52,6 @@ PATIENCE_SECONDS = 2.0
 """Embedding waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
 UNLOAD_CHECK_SECONDS = 60.0
 RETRY_SECONDS = 10.0
-
-
-class Work:
-    """Rows of one table that the index has yet to follow."""
-
-    def __init__(self) -> None:
-        self.words: dict[int, None] = {}
-        """Rows whose words are not indexed as they are now."""
-        self.vectors: dict[int, None] = {}
-        """Rows whose vectors are missing."""
-        self.known: set[int] = set()
-        """Those of both that may have chunks in the index already."""
-
-    def add(self, seqs: Iterable[int], *, known: bool) -> None:
-        """Note changed rows."""
-        for seq in seqs:
-            self.words[seq] = None
-            if known:
-                self.known.add(seq)
-
-    def __len__(self) -> int:
-        return len(self.words.keys() | self.vectors.keys())
 
 
 class Indexer:
@@ -94,13 +71,13 @@ class Indexer:
         self._kept = kept
         self._idle = idle
         self._trouble: str | None = None
-        self._work: dict[type[Row], Work] = {table: Work() for table in INDEXED}
+        self._work = {table: Work(table) for table in INDEXED}
         self._reader = DocumentReader(store, embedder)
-        self._words_turn = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        """Whoever holds it writes to the index."""
         self._changed = asyncio.Event()
         self._embedding = ThreadPoolExecutor(1, thread_name_prefix="one-embed", initializer=_step_back)
         self._task: asyncio.Task[None] | None = None
-        self._others: set[asyncio.Task[None]] = set()
         self._busy_until = 0.0
         self._oldest: float | None = None
 
@@ -120,8 +97,16 @@ class Indexer:
 
         async def tables() -> dict[type[Row], ChunkTable]:
             database = await lancedb.connect_async(str(path.absolute()), session=session)
-            suffix = hashlib.blake2b(embedder.id.encode(), digest_size=6).hexdigest()
-            return {t: await ChunkTable.open(database, f"{t.table}_{suffix}", embedder.dims) for t in INDEXED}
+            form = f"{embedder.id} {schema(embedder.dims)}"
+            suffix = hashlib.blake2b(form.encode(), digest_size=6).hexdigest()
+            names = {table: f"{table.table}_{suffix}" for table in INDEXED}
+            for name in (await database.list_tables()).tables:
+                if name not in names.values():  # of another model, whose vectors are kept elsewhere
+                    await database.drop_table(name)
+            opened = {table: await ChunkTable.open(database, name, embedder.dims) for table, name in names.items()}
+            for table in opened.values():
+                await table.stored()  # damage shows when it is read
+            return opened
 
         try:
             opened = await tables()
@@ -135,93 +120,70 @@ class Indexer:
 
     def follow(self, changes: Changes) -> None:
         """Hear of a published batch."""
-        if changes.dropped or changes.stripped:
-            self._later(self._compare_all())
-        for table in INDEXED:
-            work = self._work[table]
-            for row in changes.inserted(table):
-                work.add([row.seq], known=False)
-            work.add([after.seq for _, after in changes.updated(table)], known=True)
-            work.add([row.seq for row in changes.deleted(table)], known=True)
-        renamed = [row for table in (User, Agent) for row in self._renamed(changes, table)]
-        if renamed:
-            self._later(self._follow_names(renamed))
+        for work in self._work.values():
+            work.follow(changes)
         self._busy_until = time.monotonic() + QUIET_SECONDS
-        if any(len(work) for work in self._work.values()):
+        self._note()
+
+    def _note(self) -> None:
+        if any(work.behind or work.vectors for work in self._work.values()):
             self._oldest = self._oldest or time.monotonic()
             self._changed.set()
-
-    def _renamed(self, changes: Changes, table: type[User | Agent]) -> list[str]:
-        pairs = [(before, after) for before, after in changes.updated(table)]
-        return [after.id for before, after in pairs if getattr(before, "name", "") != getattr(after, "name", "")]
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._others.add(task)
-        task.add_done_callback(self._others.discard)
-        task.add_done_callback(_log_failure)
-
-    async def _follow_names(self, members: Sequence[str]) -> None:
-        """The speaker's name is indexed with the message."""
-        self._reader.forget_names()
-        rows = await self._store.database.select(
-            f'SELECT m.seq FROM "{Message.table}" m JOIN "{Participant.table}" p ON m."authorParticipantId" = p._id '
-            'WHERE coalesce(p."userId", p."agentId") IN (SELECT unnest(?::VARCHAR[]))',
-            [list(members)],
-        )
-        self._work[Message].add((seq for (seq,) in rows), known=True)
-        self._changed.set()
-
-    async def _compare_all(self) -> None:
-        for table in INDEXED:
-            await self.compare(table)
-
-    async def compare(self, table: type[Row]) -> None:
-        """Find what the index lacks or has in another state than the store, and note it as work."""
-        stored = await self.tables[table].stored()
-        missing, gone, known = await self._store.database.read(lambda cursor: _difference(cursor, table, stored))
-        work = self._work[table]
-        if gone:
-            await self.tables[table].remove(gone)
-            await self._kept.forget(gone)
-        work.add(missing, known=False)
-        work.known.update(seq for seq in missing if seq in known)
-        work.vectors.update(dict.fromkeys(await self.tables[table].without_vector()))
-        if len(work):
-            self._oldest = self._oldest or time.monotonic()
-            self._changed.set()
-
-    # -- words -------------------------------------------------------------------------------------------------------
 
     async def catch_up(self, table: type[Row]) -> None:
         """Index the words of everything that is stored: what was acknowledged before is found after."""
         work = self._work[table]
-        async with self._words_turn:
+        async with self._turn:
+            if work.compare:
+                await self._compare(work)
+            if work.affected:
+                await self._look_up(work)
             while work.words:
-                seqs = list(islice(work.words, BATCH_ROWS))
-                known = work.known.intersection(seqs)
-                for seq in seqs:
-                    del work.words[seq]
+                seqs, known = work.take(BATCH_ROWS)
                 try:
-                    await self._index_words(table, seqs, known)
+                    await self._index_words(work, seqs, known)
                 except BaseException:
                     work.add(seqs, known=True)
                     raise
-                work.known.difference_update(seqs)
 
-    async def _index_words(self, table: type[Row], seqs: list[int], known: set[int]) -> None:
-        documents = await self._reader.read(table, seqs)
+    async def _compare(self, work: Work) -> None:
+        """Note what the index lacks or has in another state than the store. It changes only in our turn."""
+        work.compare = False
+        try:
+            chunks = self.tables[work.table]
+            found = await difference(self._store, work.table, await chunks.stored())
+            if found.gone:
+                await chunks.remove(found.gone)
+                await self._kept.forget(found.gone)
+            work.add(found.missing, known=False)
+            work.add(found.changed, known=True)
+            work.vectors.update(dict.fromkeys(await chunks.without_vector()))
+        except BaseException:
+            work.compare = True
+            raise
+
+    async def _look_up(self, work: Work) -> None:
+        ids, work.affected = work.affected, set()
+        try:
+            self._reader.forget_names()
+            work.add(await affected(self._store, work.table, ids), known=True)
+        except BaseException:
+            work.affected |= ids
+            raise
+
+    async def _index_words(self, work: Work, seqs: list[int], known: set[int]) -> None:
+        documents = await self._reader.read(work.table, seqs)
         chunks = [chunk for document in documents for chunk in document.chunks]
         vectors = await self._kept.of(chunks) if self.embedder.dims else {}
         vectors |= self._given(documents)
-        await self.tables[table].put(documents, vectors, known)
+        chunk_table = self.tables[work.table]
+        await chunk_table.put(documents, vectors, known)
         found = {document.seq for document in documents if document.chunks}
         lost = [seq for seq in seqs if seq not in found and seq in known]
         if lost:
-            await self.tables[table].remove(lost)
+            await chunk_table.remove(lost)
             await self._kept.forget(lost)
         if self.embedder.dims:
-            work = self._work[table]
             for document in documents:
                 if any(chunk.key not in vectors for chunk in document.chunks):
                     work.vectors[document.seq] = None
@@ -241,49 +203,60 @@ class Indexer:
 
     def start(self) -> None:
         """Compare, and then embed in the background until `close`."""
+        self._note()
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(_log_failure)
 
     async def _run(self) -> None:
-        await self._compare_all()
+        loop = asyncio.get_running_loop()
         while True:
             with anyio.move_on_after(UNLOAD_CHECK_SECONDS) as waited:
                 await self._changed.wait()
             if waited.cancelled_caught:
-                await asyncio.get_running_loop().run_in_executor(None, self.embedder.unload, self._idle)
+                await loop.run_in_executor(None, self.embedder.unload, self._idle)
                 continue
             self._changed.clear()
             try:
-                for table in INDEXED:
-                    await self.catch_up(table)
-                    await self._embed_waiting(table)
+                await self._work_off()
                 self._trouble = None
                 self._oldest = None if not self.pending() else self._oldest
             except EmbeddingUnavailable as error:
                 self._trouble = str(error)
-                asyncio.get_running_loop().call_later(max(error.retry_after, RETRY_SECONDS), self._changed.set)
+                loop.call_later(max(error.retry_after, RETRY_SECONDS), self._changed.set)
             except EmbeddingError as error:  # until somebody changes something: words are indexed all the same
                 self._trouble = str(error)
             except (OSError, RuntimeError, ValueError, duckdb.Error) as error:
                 log.exception("a batch could not be indexed and is tried again")
                 self._trouble = str(error).splitlines()[0]
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
+                loop.call_later(RETRY_SECONDS, self._changed.set)
 
-    async def _embed_waiting(self, table: type[Row]) -> None:
-        work = self._work[table]
-        while work.vectors:
-            seqs = list(islice(reversed(work.vectors), EMBED_ROWS))
-            documents = await self._reader.read(table, seqs)
-            chunks = [chunk for document in documents for chunk in document.chunks]
-            vectors = await self._kept.of(chunks) | self._given(documents)
-            fresh = [chunk for chunk in chunks if chunk.key not in vectors]
-            made = await self._embed(fresh)
-            await self._kept.keep(fresh, made)
-            async with self._words_turn:
-                current = [d for d in documents if d.seq not in work.words]
-                await self.tables[table].put(current, vectors | made, set(seqs))
-            for seq in seqs:
+    async def _work_off(self) -> None:
+        """Index words as they come and, batch by batch, the vectors of both tables in turn."""
+        while True:
+            for table in INDEXED:
+                await self.catch_up(table)
+                if self.tables[table].writes >= OPTIMIZE_EVERY:
+                    await self.tables[table].maintain()
+            waiting = [work for work in self._work.values() if work.vectors]
+            if not waiting:
+                return
+            for work in waiting:
+                await self._embed_some(work)
+
+    async def _embed_some(self, work: Work) -> None:
+        """Make vectors of some rows, the newest first. Those that change meanwhile keep waiting."""
+        work.embedding = set(islice(reversed(work.vectors), EMBED_ROWS))
+        documents = await self._reader.read(work.table, sorted(work.embedding))
+        chunks = [chunk for document in documents for chunk in document.chunks]
+        vectors = await self._kept.of(chunks) | self._given(documents)
+        made = await self._embed([chunk for chunk in chunks if chunk.key not in vectors])
+        async with self._turn:
+            current = [document for document in documents if document.seq in work.embedding]
+            await self._kept.keep([chunk for document in current for chunk in document.chunks], made)
+            await self.tables[work.table].put(current, vectors | made, {document.seq for document in current})
+            for seq in work.embedding:
                 work.vectors.pop(seq, None)
+            work.embedding = set()
 
     async def _embed(self, chunks: Sequence[Chunk]) -> Vectors:
         loop = asyncio.get_running_loop()
@@ -330,23 +303,9 @@ class Indexer:
         """Stop embedding and close the files; what waits is found again at the next start."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, *self._others, return_exceptions=True)
+            await asyncio.gather(self._task, return_exceptions=True)
         self._embedding.shutdown()
         await self._kept.close()
-
-
-def _difference(cursor: Any, table: type[Row], stored: pa.Table) -> tuple[list[int], list[int], set[int]]:
-    """Rows to index, rows to remove, and which of the first have chunks in the index."""
-    cursor.register("indexed", stored)
-    wanted = f"SELECT seq, rev FROM \"{table.table}\" WHERE trim(content) <> ''"
-    chunks = "SELECT seq, min(rev) AS rev FROM indexed GROUP BY seq"
-    pairs = cursor.execute(
-        f"SELECT w.seq, i.seq FROM ({wanted}) w LEFT JOIN ({chunks}) i ON w.seq = i.seq "
-        "WHERE i.rev IS DISTINCT FROM w.rev ORDER BY w.seq"
-    ).fetchall()
-    gone = cursor.execute(f"SELECT seq FROM ({chunks}) i ANTI JOIN ({wanted}) w ON w.seq = i.seq").fetchall()
-    cursor.unregister("indexed")
-    return [seq for seq, _ in pairs], [seq for (seq,) in gone], {known for _, known in pairs if known is not None}
 
 
 def _step_back() -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
-from storage.index.documents import Document
+from storage.index.documents import Chunk, Document, digest
 
 if TYPE_CHECKING:
-    import numpy as np
     from lancedb import AsyncConnection, AsyncTable
 
 FLAT_ROWS = 50_000
@@ -40,6 +40,7 @@ def schema(dims: int) -> pa.Schema:
         pa.field("step", pa.string()),
         pa.field("moment", pa.int64()),
         pa.field("hidden", pa.bool_()),
+        pa.field("speaker", pa.int64()),
         pa.field("start", pa.int32()),
         pa.field("digest", pa.int64()),
         pa.field("words", pa.string()),
@@ -62,11 +63,12 @@ class Hit:
 class ChunkTable:
     """A LanceDB table of chunks. All methods may be called while others run."""
 
-    def __init__(self, table: AsyncTable, dims: int) -> None:
+    def __init__(self, table: AsyncTable, dims: int, *, vectors_indexed: bool) -> None:
         self._table = table
         self._dims = dims
-        self._writes = 0
-        self._indexed = False
+        self.writes = 0
+        """Since the last compaction."""
+        self._indexed = vectors_indexed
         self.failure: str | None = None
 
     @classmethod
@@ -78,33 +80,56 @@ class ChunkTable:
         """
         from lancedb.index import FTS, Bitmap, BTree, LabelList
 
-        if name in (await database.list_tables()).tables:
-            return cls(await database.open_table(name), dims)
-        table = await database.create_table(name, schema=schema(dims))
-        await table.create_index("words", config=FTS(with_position=False))
+        known = (await database.list_tables()).tables
+        table = await (database.open_table(name) if name in known else database.create_table(name, schema=schema(dims)))
+        indexed = {column for index in await table.list_indices() for column in index.columns}
         for column, config in (
+            ("words", FTS(with_position=False)),
             ("key", BTree()),
             ("seq", BTree()),
             ("moment", BTree()),
             ("scope", Bitmap()),
             ("tags", LabelList()),
         ):
-            await table.create_index(column, config=config)
-        return cls(table, dims)
+            if column not in indexed:
+                await table.create_index(column, config=config)
+        return cls(table, dims, vectors_indexed="vector" in indexed)
 
     async def put(self, documents: Sequence[Document], vectors: Mapping[int, Any], known: Collection[int]) -> None:
         """Store the chunks of these documents; `vectors` by chunk key, missing ones stay empty.
 
-        `known` are the rows that may have chunks here already, which are replaced.
+        `known` are the rows that may have chunks here already; those are replaced, and can be found all the while.
         """
-        await self.remove(document.seq for document in documents if document.seq in known)
-        rows = [_row(document, place) for document in documents for place in range(len(document.chunks))]
-        if rows:
-            if self._dims:
-                for row in rows:
-                    row["vector"] = vectors.get(row["key"])
-            await self._table.add(pa.Table.from_pylist(rows, schema=schema(self._dims)))
-        await self._wrote()
+        fresh = [document for document in documents if document.seq not in known and document.chunks]
+        again = [document for document in documents if document.seq in known]
+        if fresh:
+            await self._table.add(self._rows(fresh, vectors))
+        if again:
+            rows = self._rows(again, vectors)
+            if len(rows):
+                await (
+                    self._table.merge_insert("key")
+                    .when_matched_update_all()
+                    .when_not_matched_insert_all()
+                    .execute(rows, on_bad_vectors="null")  # or it takes missing ones for a mistake
+                )
+            keys = ",".join(map(str, rows["key"].to_pylist())) or "-1"
+            seqs = ",".join(str(document.seq) for document in again)
+            await self._table.delete(f"seq IN ({seqs}) AND key NOT IN ({keys})")
+        self.writes += 1
+
+    def _rows(self, documents: Sequence[Document], vectors: Mapping[int, Any]) -> pa.Table:
+        rows = [_row(document, chunk) for document in documents for chunk in document.chunks]
+        columns = schema(0)
+        batch = pa.Table.from_pylist(rows, schema=columns)
+        if not self._dims:
+            return batch
+        none = np.zeros(self._dims, dtype=np.float32)
+        made = [vectors.get(row["key"]) for row in rows]
+        flat = np.concatenate([none if vector is None else vector for vector in made] or [none[:0]])
+        empty = pa.array([vector is None for vector in made], pa.bool_())
+        column = pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), self._dims, mask=empty)
+        return batch.append_column(schema(self._dims).field("vector"), column)
 
     async def remove(self, seqs: Iterable[int]) -> None:
         """Delete all chunks of rows."""
@@ -112,14 +137,9 @@ class ChunkTable:
         if listed:
             await self._table.delete(f"seq IN ({listed})")
 
-    async def remove_scope(self, scope: str) -> None:
-        """Delete all chunks of a conversation or an owner."""
-        await self._table.delete(f"scope = {quoted(scope)}")
-        await self._wrote()
-
     async def stored(self) -> pa.Table:
-        """`seq`, `rev` and whether the vector is missing, of every chunk."""
-        columns = ["seq", "rev"]
+        """What the store can be compared with, of every chunk."""
+        columns = ["seq", "rev", "hidden", "speaker"]
         table: pa.Table = await self._table.query().select(columns).to_arrow()
         return table
 
@@ -158,20 +178,14 @@ class ChunkTable:
         """How many chunks there are."""
         return int(await self._table.count_rows())
 
-    async def _wrote(self) -> None:
-        self._writes += 1
-        if self._writes % OPTIMIZE_EVERY == 0:
-            await self.maintain()
-
     async def maintain(self) -> None:
         """Compact the files, bring the indexes up to date, and drop old versions. Remembers why it could not."""
         from lancedb.index import IvfRq
 
+        self.writes = 0
         try:
             if self._dims and not self._indexed and await self._table.count_rows("vector IS NOT NULL") > FLAT_ROWS:
-                existing = [index.name for index in await self._table.list_indices()]
-                if "vector_idx" not in existing:
-                    await self._table.create_index("vector", config=IvfRq(distance_type="cosine"))
+                await self._table.create_index("vector", config=IvfRq(distance_type="cosine"))
                 self._indexed = True
             await self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
             self.failure = None
@@ -179,8 +193,7 @@ class ChunkTable:
             self.failure = f"{time.strftime('%H:%M:%S')} {str(error).splitlines()[0]}"
 
 
-def _row(document: Document, place: int) -> dict[str, Any]:
-    chunk = document.chunks[place]
+def _row(document: Document, chunk: Chunk) -> dict[str, Any]:
     return {
         "key": chunk.key,
         "seq": document.seq,
@@ -191,6 +204,7 @@ def _row(document: Document, place: int) -> dict[str, Any]:
         "step": document.step,
         "moment": document.moment,
         "hidden": document.hidden,
+        "speaker": digest(document.speaker) if document.speaker else 0,
         "start": chunk.start,
         "digest": chunk.digest,
         "words": f"{document.speaker}: {chunk.text}" if document.speaker else chunk.text,

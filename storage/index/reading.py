@@ -11,6 +11,9 @@ from storage.row import Row, column_list
 from storage.store import Store
 from storage.tables import Agent, Knowledge, Message, Participant, User
 
+Names = dict[str, tuple[str, str]]
+"""The member behind a participant, and the name."""
+
 
 class DocumentReader:
     """Makes documents of rows. Names are remembered until `forget_names`."""
@@ -18,21 +21,22 @@ class DocumentReader:
     def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
-        self._names: dict[str, tuple[str, str]] = {}
+        self._names: Names = {}
 
     def forget_names(self) -> None:
-        """Somebody was renamed."""
-        self._names.clear()
+        """Somebody was renamed. A reading that is under way goes on with the names it has."""
+        self._names = {}
 
     async def read(self, table: type[Row], seqs: Sequence[int]) -> list[Document]:
         """The documents of the rows with those commit numbers; those that are gone are left out."""
+        names = self._names
         rows = await self._store.database.select(
             f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq IN (SELECT unnest(?::BIGINT[])) ORDER BY seq',
             [list(seqs)],
         )
         loaded = [table.loaded(row) for row in rows]
         if table is Message:
-            await self._learn_names({row.author_participant_id for row in loaded if isinstance(row, Message)})
+            await self._learn_names(names, {row.author_participant_id for row in loaded if isinstance(row, Message)})
             replaced: set[str] = set()
         else:
             ids = [row.id for row in loaded]
@@ -44,14 +48,14 @@ class DocumentReader:
                 )
             }
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, self._describe, loaded, replaced)
+        return await loop.run_in_executor(None, self._describe, loaded, replaced, names)
 
-    def _describe(self, rows: Sequence[Row], replaced: set[str]) -> list[Document]:
+    def _describe(self, rows: Sequence[Row], replaced: set[str], names: Names) -> list[Document]:
         documents = []
         for row in rows:
             author, speaker = "", ""
             if isinstance(row, Message):
-                author, speaker = self._names.get(row.author_participant_id, ("", ""))
+                author, speaker = names.get(row.author_participant_id, ("", ""))
             elif isinstance(row, Knowledge):
                 author = row.owner_id
             documents.append(
@@ -68,8 +72,8 @@ class DocumentReader:
     def _spans(self, text: str) -> list[tuple[int, int]]:
         return [(chunk.start, chunk.end) for chunk in self._embedder.chunk(text)]
 
-    async def _learn_names(self, participants: set[str]) -> None:
-        unknown = [participant for participant in participants if participant not in self._names]
+    async def _learn_names(self, names: Names, participants: set[str]) -> None:
+        unknown = [participant for participant in participants if participant not in names]
         if not unknown:
             return
         rows = await self._store.database.select(
@@ -79,4 +83,4 @@ class DocumentReader:
             "WHERE p._id IN (SELECT unnest(?::VARCHAR[]))",
             [unknown],
         )
-        self._names.update({participant: (member, name) for participant, member, name in rows})
+        names.update({participant: (member, name) for participant, member, name in rows})

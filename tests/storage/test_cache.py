@@ -21,7 +21,9 @@ def test_the_least_recently_used_go_first(cache: ByteBudget[str, str]) -> None:
     assert cache.used == 10
 
 
-def test_what_is_larger_than_the_budget_displaces_nothing_else(cache: ByteBudget[str, str]) -> None:
+def test_what_is_larger_than_the_budget_displaces_nothing_else() -> None:
+    evicted: list[str] = []
+    cache: ByteBudget[str, str] = ByteBudget(10, len, evicted.append)
     cache.put("a", "aaa")
     cache.put("b", "b" * 11)
     assert cache.get("b") is None
@@ -29,6 +31,7 @@ def test_what_is_larger_than_the_budget_displaces_nothing_else(cache: ByteBudget
     cache.put("a", "a" * 11)
     assert cache.get("a") is None
     assert cache.used == 0
+    assert evicted == ["b" * 11, "a" * 11]
 
 
 @given(
@@ -36,8 +39,7 @@ def test_what_is_larger_than_the_budget_displaces_nothing_else(cache: ByteBudget
     st.lists(st.tuples(st.sampled_from("abcd"), st.one_of(st.none(), st.text("x", max_size=15))), max_size=40),
 )
 def test_it_never_holds_more_than_its_budget(budget: int, steps: list[tuple[str, str | None]]) -> None:
-    evicted: list[str] = []
-    cache: ByteBudget[str, str] = ByteBudget(budget, len, evicted.append)
+    cache: ByteBudget[str, str] = ByteBudget(budget, len)
     last: dict[str, str] = {}
     for key, value in steps:
         if value is None:
@@ -64,12 +66,13 @@ def test_a_commit_tells_the_reads_that_it_overtakes() -> None:
         assert other.stale
 
 
-def test_reads_of_the_same_end_in_any_order() -> None:
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_reads_of_the_same_end_in_any_order(first_ends_first: bool) -> None:
     loads = Loads()
-    outer = loads.track("a")
-    first = outer.__enter__()
-    with loads.track("a") as second:
-        outer.__exit__(None, None, None)
-        loads.touch("a")
-        assert second.stale
-    assert not first.stale
+    tracks = [loads.track("a"), loads.track("a")]
+    first, second = [track.__enter__() for track in tracks]
+    tracks[0 if first_ends_first else 1].__exit__(None, None, None)
+    loads.touch("a")
+    assert (first.stale, second.stale) == (not first_ends_first, first_ends_first)
+    tracks[1 if first_ends_first else 0].__exit__(None, None, None)
+    loads.touch("a")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from storage.tables import Conversation, Message, Participant, User
+from storage.database import Database
+from storage.row import column_list
+from storage.tables import Agent, Conversation, Message, Participant, User
+from storage.transaction import Transaction
 from tests.clients import Swarm
 from tests.invariants import check
 
@@ -82,6 +86,126 @@ async def test_what_is_not_stored_is_not_made_up(swarm: Swarm, owner_conversatio
     await check(swarm)
 
 
+class Held:
+    """Reads of the file that have their answer but do not tell yet."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answers = asyncio.Semaphore(0)
+        self.go_on = asyncio.Event()
+        read = Database.read
+
+        async def held(database: Database, work: Callable[[Any], Any]) -> Any:
+            answer = await read(database, work)
+            self._answers.release()
+            await self.go_on.wait()
+            return answer
+
+        monkeypatch.setattr(Database, "read", held)
+
+    async def have(self, count: int) -> None:
+        """Wait until so many have their answer."""
+        for _ in range(count):
+            await self._answers.acquire()
+
+
+async def test_a_read_that_a_commit_overtakes_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Swarm(tmp_path / "data") as swarm:
+        place = (await swarm.owner("create_conversation", title="C"))["_id"]
+        (part,) = await swarm.owner.find("conversationParticipants")
+        sent = (await swarm.owner("send_message", conversationId=place, content="old"))["_id"]
+        agent = (await swarm.owner("create_agent", name="A", description="old", kind="user_agent"))["_id"]
+    async with Swarm(tmp_path / "data") as swarm:
+        store, writer = swarm.service.engine.store, swarm.service.engine.writer
+        await store.roster.ready()
+        await store.pages.timeline.ready()
+        store._forget_all()
+
+        async def change(tx: Transaction) -> Agent:
+            for number in range(2):
+                tx.insert(User, name="U", email=f"{number}@example.org")
+            tx.update(Participant.loaded(rows[0]), status="new")
+            tx.update(Message.loaded(rows[1]), content="new")
+            return tx.update(Agent.loaded(rows[2]), description="new")
+
+        rows = [
+            (await swarm.sql(f'SELECT {column_list(table)} FROM "{table.table}" WHERE _id = ?', row_id))[0]
+            for table, row_id in ((Participant, part["_id"]), (Message, sent), (Agent, agent))
+        ]
+        held = Held(monkeypatch)
+        reads = [
+            asyncio.create_task(read)
+            for read in (
+                store.row(agent, Agent),
+                store.row(sent, Message),
+                store.rows_where(User, "email", "1@example.org"),
+                store.rows_where(Participant, "conversation_id", place),
+                store.pages.before(place, None, 10),
+            )
+        ]
+        await held.have(4)  # the message is read once for both who ask
+        await writer.run(change)
+        held.go_on.set()
+        await asyncio.gather(*reads)
+        monkeypatch.undo()
+        assert (await swarm.owner("get", id=agent))["description"] == "new"
+        assert (await swarm.owner("get", id=sent))["content"] == "new"
+        assert (await swarm.owner("list_messages", conversationId=place))["messages"][0]["content"] == "new"
+        assert len(await store.rows_where(User, "email", "1@example.org")) == 1
+        (found,) = (await store.rows_where(Participant, "conversation_id", place)).values()
+        assert found.status == "new"
+        await check(swarm)
+
+
+async def test_a_message_that_comes_while_its_page_is_read_is_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Swarm(tmp_path / "data") as swarm:
+        place = (await swarm.owner("create_conversation", title="C"))["_id"]
+        await swarm.owner("send_message", conversationId=place, content="first")
+    async with Swarm(tmp_path / "data") as swarm:
+        pages = swarm.service.engine.store.pages
+        await pages.timeline.ready()
+        await swarm.owner("get", id=place)
+        # What writing needs is in memory, so that only the page waits for the file.
+        await swarm.owner("send_message", conversationId=place, content="second")
+        pages.forget_rendered()
+        held = Held(monkeypatch)
+        reading = asyncio.create_task(pages.before(place, None, 10))
+        await held.have(1)
+        await swarm.owner("send_message", conversationId=place, content="third")
+        held.go_on.set()
+        lines, _ = await reading
+        assert len(lines) == 2
+        page = await swarm.owner("list_messages", conversationId=place)
+        assert [message["content"] for message in page["messages"]] == ["first", "second", "third"]
+        await check(swarm)
+
+
+async def test_who_asks_after_a_commit_is_not_told_what_was_read_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Swarm(tmp_path / "data", cache=BUDGETS["none"]) as swarm:
+        row = await swarm.owner("create_agent", name="A", description="old", kind="user_agent")
+        store = swarm.service.engine.store
+        stored = await store.row(row["_id"], Agent)
+        assert stored is not None
+
+        async def change(tx: Transaction) -> Agent:
+            return tx.update(stored, description="new")
+
+        held = Held(monkeypatch)
+        early = asyncio.create_task(store.row(row["_id"], Agent))
+        await held.have(1)
+        await swarm.service.engine.writer.run(change)
+        late = asyncio.create_task(store.row(row["_id"], Agent))
+        await asyncio.sleep(0)
+        held.go_on.set()
+        found = [await read for read in (early, late)]
+        assert [agent.description for agent in found if agent is not None] == ["old", "new"]
+
+
 @pytest.fixture
 async def owner_conversation(swarm: Swarm) -> str:
     return str((await swarm.owner("create_conversation", title="C"))["_id"])
@@ -106,10 +230,17 @@ async def test_an_id_finds_its_own_row_only(swarm: Swarm) -> None:
         conversation_id=place.id,
         author_participant_id=part.id,
         kind="participant",
+        status="sent",
         content="x",
     )
     ours = await swarm.insert(
-        Message, row_id="msg_0012", conversation_id=place.id, author_participant_id=part.id, kind="system", content="y"
+        Message,
+        row_id="msg_0012",
+        conversation_id=place.id,
+        author_participant_id=part.id,
+        kind="system",
+        status="sent",
+        content="y",
     )
     far = await swarm.insert(User, name="Far", email="far@example.org", row_id="user_500")
     assert far.seq == 500

@@ -195,6 +195,32 @@ async def test_a_commit_that_fails_is_never_acknowledged(
         assert await names(engine) == ["kept"]
 
 
+async def test_a_request_that_is_under_way_when_the_store_fails_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(tx: Transaction) -> Agent:
+        started.set()
+        await go_on.wait()
+        return await agent("slow")(tx)
+
+    async with opened(tmp_path) as (engine, failures):
+        gate = Gate(monkeypatch, ValueError("a defect"))
+        lost = asyncio.create_task(engine.writer.run(agent("lost")))
+        await gate.wait()
+        running = asyncio.create_task(engine.writer.run(slow))
+        await started.wait()
+        gate.open.set()
+        results: list[Any] = list(await asyncio.gather(lost, return_exceptions=True))
+        await turns()
+        go_on.set()
+        results += await asyncio.gather(running, return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable, Unavailable]
+        assert failures == ["a defect"]
+        assert await names(engine) == []
+
+
 async def test_what_was_accepted_before_the_end_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     started = asyncio.Event()
@@ -315,6 +341,9 @@ async def test_a_row_can_come_and_go_within_one_batch(tmp_path: Path) -> None:
         stored = (await asyncio.gather(*again))[1]
         assert await engine.store.database.select("SELECT _id, seq FROM tools") == [("brought-along", stored.seq)]
         assert await engine.store.database.select("SELECT _id, seq FROM aliases") == [("brought-along", stored.seq)]
+        await asyncio.gather(engine.writer.run(go), engine.writer.run(come), engine.writer.run(go))
+        assert await engine.store.database.select("SELECT count(*) FROM aliases") == [(0,)]
+        stored = await engine.writer.run(come)
         assert failures == []
     async with opened(tmp_path) as (engine, _):
         found = await engine.view().row_anywhere("brought-along")
@@ -344,6 +373,9 @@ async def test_numbers_are_never_given_out_twice(tmp_path: Path) -> None:
                 gone, _ = await asyncio.gather(engine.writer.run(come_and_go), engine.writer.run(go))
                 assert not {newest.seq, gone.seq} & seen
                 seen |= {newest.seq, gone.seq}
+            last = await engine.writer.run(come_and_go)
+            assert last.seq not in seen
+            seen.add(last.seq)
 
 
 async def test_what_sql_changes_is_never_read_from_memory_after_it(swarm: Swarm) -> None:
@@ -362,6 +394,7 @@ async def test_what_sql_changes_is_never_read_from_memory_after_it(swarm: Swarm)
     reads = [*(row["_id"] for row in agents), prompt.id, conversation, message]
     for row_id in reads:
         assert "red" in (await swarm.owner("get", id=row_id))["tags"]
+    assert (await swarm.owner("list_messages", conversationId=conversation))["messages"][0]["tags"] == ["red"]
     (red,) = await swarm.owner.find("tags", where={"name": "red"})
     await swarm.owner("delete", id=red["_id"])
     for row_id in reads:
@@ -370,6 +403,7 @@ async def test_what_sql_changes_is_never_read_from_memory_after_it(swarm: Swarm)
     assert [row.get("tags", []) for row in page["messages"]] == [[]]
     assert await swarm.owner("get", id=tool.id) == tool.wire()
     await swarm.owner("delete", id=conversation)
+    assert (await swarm.owner.refused("get", id=message)).code == "not_found"
     dump = await check(swarm)
     assert [dump[table] for table in ("conversations", "conversationMessages", "reactions")] == [{}, {}, {}]
     assert isinstance(await swarm.service.engine.view().where(Participant, "conversation_id", conversation), list)
