@@ -9,22 +9,29 @@ from benchmarks.compare import OPERATIONS, Plan
 from benchmarks.dataset import Dataset
 from benchmarks.measure import measure
 from benchmarks.profiling import profile
-from benchmarks.report import details, disk, keep, targets
-from benchmarks.wire import Era
+from benchmarks.report import conditions, details, keep, targets
 
 SMALL = 1_000
 LARGE = 1_000_000
 FULL = Plan(
     rounds=5,
+    older_rounds=3,
     seconds=1.0,
     warm_up=1.0,
     connections=(1, 8, 64),
-    eras=(Era.STATELESS, Era.SESSIONS),
     cold_reads=2_000,
     sustained=30_000,
+    embedding=True,
 )
 QUICK = Plan(
-    rounds=3, seconds=0.4, warm_up=0.1, connections=(1, 64), eras=(Era.STATELESS,), cold_reads=300, sustained=3_000
+    rounds=3,
+    older_rounds=0,
+    seconds=0.4,
+    warm_up=0.1,
+    connections=(1, 64),
+    cold_reads=300,
+    sustained=3_000,
+    embedding=False,
 )
 QUICK_LARGE = 100_000
 
@@ -38,7 +45,7 @@ def main() -> None:
     started = time.monotonic()
     found = measure(QUICK if arguments.quick else FULL, Dataset(SMALL), Dataset(larger))
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{details(found)}\n\n{disk(found)}\n\n{targets(found)}\n")
+    print(f"\n{details(found)}\n\n{conditions(found)}\n\n{targets(found)}\n")
     if arguments.quick or arguments.messages:
         print(f"{minutes:.1f} minutes. Nothing was kept: only a whole run is.")
     else:

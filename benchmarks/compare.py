@@ -25,16 +25,22 @@ WARM_UP = {"list_messages": 20_000, "get": 40_000, "send_message": 20_000}
 class Plan:
     """How much to measure.
 
-    `rounds` pairs for each cell, each round of about so many `seconds`; `warm_up` is a share of `WARM_UP`.
+    `rounds` pairs for each cell, each round of about so many `seconds`, and `older_rounds` pairs in the older era;
+    `warm_up` is a share of `WARM_UP`; `embedding`: also with the default model.
     """
 
     rounds: int
     seconds: float
     warm_up: float
     connections: tuple[int, ...]
-    eras: tuple[Era, ...]
+    older_rounds: int
     cold_reads: int
     sustained: int
+    embedding: bool
+
+    def of(self, era: Era) -> int:
+        """The pairs for each cell of an era."""
+        return self.rounds if era is Era.STATELESS else self.older_rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def compare(sides: Sequence[Side], plan: Plan) -> Iterator[Cell]:
     for operation in OPERATIONS:
         for side in sides:
             side.warm_up(operation, int(plan.warm_up * WARM_UP[operation]))
-        for era in plan.eras:
+        for era in (era for era in Era if plan.of(era)):
             with ExitStack() as stack:
                 pairs = [(side.targets[era], stack.enter_context(side.no_op(operation, era))) for side in sides]
                 for connections in plan.connections:
@@ -133,7 +139,7 @@ def _cells(
         for side, pair in zip(sides, targets, strict=True)
     ]
     pairs: list[list[tuple[Round, Round]]] = [[] for _ in sides]
-    for number in range(plan.rounds):
+    for number in range(plan.of(era)):
         for index, (ours, theirs) in enumerate(targets):
             calls = sides[index].workload.draw(operation, counts[index])
             first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)

@@ -24,6 +24,11 @@ def machine() -> str:
     )
 
 
+def others() -> float:
+    """How many cores other programs use just now."""
+    return psutil.cpu_percent(interval=2.0) / 100 * (psutil.cpu_count() or 1)
+
+
 def programs() -> str:
     """Versions of what is measured."""
     packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)

@@ -12,7 +12,7 @@ from benchmarks.compare import Plan, Side, compare
 from benchmarks.data import fresh_copy, loaded, stored_bytes
 from benchmarks.dataset import PAGE, Dataset
 from benchmarks.load import Round, Target
-from benchmarks.machine import sync_ms
+from benchmarks.machine import others, sync_ms
 from benchmarks.measurements import MANY, Cold, Footprint, Measurements, Sustained
 from benchmarks.report import progress
 from benchmarks.servers import Running, product, settle, status
@@ -27,8 +27,8 @@ FIRST_READS = 50
 
 def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
     """Measure everything on two datasets."""
-    found = Measurements(small.messages, large.messages)
-    without_messages = stored_bytes(loaded(Dataset(0)))
+    without_messages, *_ = (stored_bytes(loaded(dataset)) for dataset in (Dataset(0), small, large))
+    found = Measurements(small.messages, large.messages, busy_before=others())
     with ExitStack() as stack:
         copies = [stack.enter_context(fresh_copy(dataset)) for dataset in (small, large)]
         before = [stored_bytes(copy) for copy in copies]
@@ -47,7 +47,9 @@ def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
                     sent_message=(stored_bytes(copies[index]) - before[index]) / sent[index],
                 )
             )
-    found.sustained.append(_measure_embedding(plan, small))
+    if plan.embedding:
+        found.sustained.append(_measure_embedding(plan, small))
+    found.busy_after = others()
     return found
 
 

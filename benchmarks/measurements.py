@@ -56,11 +56,16 @@ class Footprint:
 
 @dataclass(slots=True)
 class Measurements:
-    """Everything that one run measured. `sync_ms`: p50 and p95 of making a small write durable, without us."""
+    """Everything that one run measured. `sync_ms`: p50 and p95 of making a small write durable.
+
+    `busy_before`, `busy_after`: cores that other programs used then.
+    """
 
     smaller: int
     larger: int
     sync_ms: tuple[float, float] = (0.0, 0.0)
+    busy_before: float = 0.0
+    busy_after: float = 0.0
     cells: list[Cell] = field(default_factory=list)
     cold: list[Cold] = field(default_factory=list)
     sustained: list[Sustained] = field(default_factory=list)

@@ -66,10 +66,11 @@ def progress(cell: Cell) -> None:
     print(f"{where}: {cell.ratio:.2f} of the no-op ({speed}, p50 {1000 * cell.ours(_p50):.2f} ms)", flush=True)
 
 
-def disk(found: Measurements) -> str:
-    """How fast the disk was."""
+def conditions(found: Measurements) -> str:
+    """How fast the disk was, and whether the machine was ours alone."""
     p50, p95 = found.sync_ms
-    return f"Without us a small write was durable after {p50:.1f} ms (p95 {p95:.1f} ms)."
+    busy = f"Other programs used {found.busy_before:.1f} cores before the run and {found.busy_after:.1f} after it."
+    return f"Without us a small write was durable after {p50:.1f} ms (p95 {p95:.1f} ms). {busy}"
 
 
 def _when(cold: Cold) -> str:
@@ -129,12 +130,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def keep(found: Measurements, minutes: float) -> Path:
     """Write the results of today."""
     today = datetime.now(UTC).date().isoformat()
-    about = f"On {today}, on {machine()}.\n{programs()}. {minutes:.0f} minutes.\n{disk(found)}"
+    about = f"On {today}, on {machine()}.\n{programs()}. {minutes:.0f} minutes.\n{conditions(found)}"
     page = RESULTS / f"{today}.md"
     page.write_text(
         f"# Benchmarks of {today}\n\n{about}\n\n## Targets\n\n{targets(found)}\n\n## Details\n\n{details(found)}\n"
     )
-    numbers = {"date": today, "machine": machine(), "programs": programs(), "syncMs": found.sync_ms, **_numbers(found)}
+    numbers = {
+        "date": today,
+        "machine": machine(),
+        "programs": programs(),
+        "syncMs": found.sync_ms,
+        "othersCores": [found.busy_before, found.busy_after],
+        **_numbers(found),
+    }
     page.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n")
     return page
 

@@ -139,13 +139,22 @@ class Store:
                 self.pages.expect_neighbours(row)
         return self.current(row)
 
-    async def rows(self, ids: Collection[str]) -> dict[str, Row]:
-        """The committed rows of those ids, of whatever table: one query a table for all that memory lacks."""
+    async def rows(self, ids: Collection[str], *, keep: bool) -> dict[str, Row]:
+        """The committed rows of those ids, of whatever table: one query a table for all that memory lacks.
+
+        `keep` says whether they are worth remembering.
+        """
         found = {row_id: row for row_id in ids if (row := self.remembered(row_id)) is not None}
-        for table, seqs in (await self._places([row_id for row_id in ids if row_id not in found])).items():
-            loaded = await self.rows_at(table, seqs)
-            found |= {row.id: self.current(row) for row in loaded.values() if seqs[row.seq] == row.id}
-        return found
+        missing = [row_id for row_id in ids if row_id not in found]
+        with ExitStack() as stack:
+            loads = {row_id: stack.enter_context(self._loads.track(row_id)) for row_id in missing} if keep else {}
+            for table, seqs in (await self._places(missing)).items():
+                loaded = await self.rows_at(table, seqs)
+                found |= {row.id: row for row in loaded.values() if seqs[row.seq] == row.id}
+        for row_id, load in loads.items():
+            if row_id in found and not load.stale:
+                self._rows.put(row_id, found[row_id])
+        return {row_id: self.current(row) for row_id, row in found.items()}
 
     async def _places(self, ids: Sequence[str]) -> dict[type[Row], dict[int, str]]:
         """Which id may be at which `seq` of which table."""

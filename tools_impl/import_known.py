@@ -89,7 +89,8 @@ class Known:
                     named.update(line.row.sources or ())
                 case AgentTool() | Attachment():  # the agent itself is needed, to list it there
                     named.update([row_id for field, row_id in line.references if Agent in field.tables])
-        known._loaded = await tx.store.rows([row_id for row_id in own | named if known.stored(row_id) is None])
+        unknown = [row_id for row_id in own | named if known.stored(row_id) is None]
+        known._loaded = await tx.store.rows(unknown, keep=False)
         known._remember(known._loaded)
         await known._look_up_keys(lines)
         return known

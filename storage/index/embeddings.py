@@ -90,6 +90,12 @@ class Embeddings:
             )
         )
 
+    async def forget_model(self) -> None:
+        """Drop the vectors of this model."""
+        await self._database.write(
+            lambda connection: connection.execute("DELETE FROM embeddings WHERE model = ?", [self._model])
+        )
+
     async def count(self) -> int:
         """How many vectors of this model there are."""
         rows = await self._database.select("SELECT count(*) FROM embeddings WHERE model = ?", [self._model])

@@ -199,6 +199,18 @@ class Indexer:
                 vectors[document.chunks[0].key] = vector / max(float(np.linalg.norm(vector)), 1e-12)
         return vectors
 
+    async def rebuild(self, *, embed: bool) -> None:
+        """Begin with empty tables and, with `embed`, without stored vectors; `pending` tells how it goes on."""
+        async with self._turn:
+            for table, work in self._work.items():
+                await self.tables[table].make_anew()
+                work.begin_anew()
+            if embed:
+                await self._kept.forget_model()
+            for work in self._work.values():
+                await self._compare(work)
+        self._note()
+
     # -- vectors -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:

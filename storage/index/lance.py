@@ -63,12 +63,15 @@ class Hit:
 class ChunkTable:
     """A LanceDB table of chunks. All methods may be called while others run."""
 
-    def __init__(self, table: AsyncTable, dims: int, *, vectors_indexed: bool) -> None:
-        self._table = table
+    _table: AsyncTable
+
+    def __init__(self, database: AsyncConnection, name: str, dims: int) -> None:
+        self._database = database
+        self._name = name
         self._dims = dims
+        self._indexed = False
         self.writes = 0
         """Since the last compaction."""
-        self._indexed = vectors_indexed
         self.failure: str | None = None
 
     @classmethod
@@ -78,10 +81,22 @@ class ChunkTable:
         Raises:
             OSError, RuntimeError, ValueError: the files are damaged; they can be deleted and are rebuilt.
         """
+        table = cls(database, name, dims)
+        await table._open()
+        return table
+
+    async def make_anew(self) -> None:
+        """Begin with an empty table, whatever was in it or damaged it."""
+        await self._database.drop_table(self._name, ignore_missing=True)
+        await self._open()
+
+    async def _open(self) -> None:
         from lancedb.index import FTS, Bitmap, BTree, LabelList
 
+        database, name = self._database, self._name
         known = (await database.list_tables()).tables
-        table = await (database.open_table(name) if name in known else database.create_table(name, schema=schema(dims)))
+        columns = schema(self._dims)
+        table = await (database.open_table(name) if name in known else database.create_table(name, schema=columns))
         indexed = {column for index in await table.list_indices() for column in index.columns}
         for column, config in (
             ("words", FTS(with_position=False)),
@@ -93,7 +108,7 @@ class ChunkTable:
         ):
             if column not in indexed:
                 await table.create_index(column, config=config)
-        return cls(table, dims, vectors_indexed="vector" in indexed)
+        self._table, self._indexed = table, "vector" in indexed
 
     async def put(self, documents: Sequence[Document], vectors: Mapping[int, Any], known: Collection[int]) -> None:
         """Store the chunks of these documents; `vectors` by chunk key, missing ones stay empty.

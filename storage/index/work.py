@@ -35,6 +35,14 @@ class Work:
             if known:
                 self.known.add(seq)
 
+    def begin_anew(self) -> None:
+        """Nothing is indexed."""
+        self.words.clear()
+        self.vectors.clear()
+        self.known.clear()
+        self.embedding.clear()
+        self.compare = True
+
     def take(self, count: int) -> tuple[list[int], set[int]]:
         """So many rows whose words are to be indexed, and which of them may be indexed already."""
         seqs = [seq for seq, _ in zip(self.words, range(count), strict=False)]

@@ -12,10 +12,10 @@ import pytest
 
 from storage.database import Database
 from storage.row import column_list
-from storage.tables import Agent, Conversation, Message, Participant, User
+from storage.tables import Agent, Conversation, Message, Participant, Tag, User
 from storage.transaction import Transaction
 from tests.clients import Swarm
-from tests.invariants import check
+from tests.invariants import check, rows_in_file
 
 BUDGETS = {
     "none": {"rows_bytes": 0, "messages_bytes": 0},
@@ -86,6 +86,12 @@ async def test_what_is_not_stored_is_not_made_up(swarm: Swarm, owner_conversatio
     await check(swarm)
 
 
+async def loaded(swarm: Swarm) -> None:
+    """Wait until nothing is read in the background any more."""
+    _, *loading = swarm.service.engine._tasks
+    await asyncio.wait(loading)
+
+
 class Held:
     """Reads of the file that have their answer but do not tell yet."""
 
@@ -118,8 +124,7 @@ async def test_a_read_that_a_commit_overtakes_is_not_remembered(
         agent = (await swarm.owner("create_agent", name="A", description="old", kind="user_agent"))["_id"]
     async with Swarm(tmp_path / "data") as swarm:
         store, writer = swarm.service.engine.store, swarm.service.engine.writer
-        await store.roster.ready()
-        await store.pages.timeline.ready()
+        await loaded(swarm)
         store._forget_all()
 
         async def change(tx: Transaction) -> Agent:
@@ -138,13 +143,12 @@ async def test_a_read_that_a_commit_overtakes_is_not_remembered(
             asyncio.create_task(read)
             for read in (
                 store.row(agent, Agent),
-                store.row(sent, Message),
                 store.rows_where(User, "email", "1@example.org"),
                 store.rows_where(Participant, "conversation_id", place),
                 store.pages.before(place, None, 10),
             )
         ]
-        await held.have(4)  # the message is read once for both who ask
+        await held.have(4)
         await writer.run(change)
         held.go_on.set()
         await asyncio.gather(*reads)
@@ -158,6 +162,31 @@ async def test_a_read_that_a_commit_overtakes_is_not_remembered(
         await check(swarm)
 
 
+async def test_a_page_that_a_cascade_overtakes_is_not_remembered(
+    swarm: Swarm, owner_conversation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await swarm.owner("send_message", conversationId=owner_conversation, content="x", tags=["red"])
+    await loaded(swarm)
+    (red,) = await rows_in_file(swarm, Tag)
+    store = swarm.service.engine.store
+    store.pages.forget_rendered()
+
+    async def strip(tx: Transaction) -> Tag:
+        assert isinstance(red, Tag)
+        await tx.drop_tag(red)
+        return red
+
+    held = Held(monkeypatch)
+    reading = asyncio.create_task(store.pages.before(owner_conversation, None, 10))
+    await held.have(1)
+    await swarm.service.engine.writer.run(strip)
+    held.go_on.set()
+    await reading
+    monkeypatch.undo()
+    (message,) = (await swarm.owner("list_messages", conversationId=owner_conversation))["messages"]
+    assert message["tags"] == []
+
+
 async def test_a_message_that_comes_while_its_page_is_read_is_on_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +195,7 @@ async def test_a_message_that_comes_while_its_page_is_read_is_on_the_page(
         await swarm.owner("send_message", conversationId=place, content="first")
     async with Swarm(tmp_path / "data") as swarm:
         pages = swarm.service.engine.store.pages
-        await pages.timeline.ready()
+        await loaded(swarm)
         await swarm.owner("get", id=place)
         # What writing needs is in memory, so that only the page waits for the file.
         await swarm.owner("send_message", conversationId=place, content="second")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,7 +144,7 @@ async def test_a_request_sees_those_before_it_that_are_not_durable_yet(
         calls.append(asyncio.create_task(engine.writer.run(take)))
         gate.open.set()
         results = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(result) for result in results] == [User, Conflict, Conflict]
+    assert Counter(map(type, results)) == {User: 1, Conflict: 2}
 
 
 async def test_a_failing_request_leaves_no_trace_and_costs_others_nothing(tmp_path: Path) -> None:
@@ -373,9 +374,10 @@ async def test_numbers_are_never_given_out_twice(tmp_path: Path) -> None:
                 gone, _ = await asyncio.gather(engine.writer.run(come_and_go), engine.writer.run(go))
                 assert not {newest.seq, gone.seq} & seen
                 seen |= {newest.seq, gone.seq}
-            last = await engine.writer.run(come_and_go)
-            assert last.seq not in seen
-            seen.add(last.seq)
+            for _ in range(2):
+                last = await engine.writer.run(come_and_go)
+                assert last.seq not in seen
+                seen.add(last.seq)
 
 
 async def test_what_sql_changes_is_never_read_from_memory_after_it(swarm: Swarm) -> None:
