@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import time
 
 from benchmarks.compare import OPERATIONS, Plan
@@ -38,6 +40,7 @@ QUICK_LARGE = 100_000
 
 def main() -> None:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the servers end, too
     if arguments.profile:
         profile(arguments.profile, arguments.messages or LARGE)
         return

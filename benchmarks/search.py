@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import http.client
 import json
 import math
 import subprocess
@@ -22,18 +21,13 @@ from typing import Any
 from benchmarks.data import CACHE
 from benchmarks.raw_lance import raw_hybrid
 from benchmarks.report import table
+from benchmarks.search_client import Searcher, quantile
+from benchmarks.search_scale import at_size, posting
 from benchmarks.servers import ONE_MCP, environment, product
-from benchmarks.wire import CLIENT, HOST, PATH, Era
 
 DEPTH = 10
 MODES = ("text", "vector", "hybrid")
 KINDS = ("knowledge", "messages")
-POLL_SECONDS = 0.5
-_META = {
-    "io.modelcontextprotocol/protocolVersion": Era.STATELESS.value,
-    "io.modelcontextprotocol/clientInfo": CLIENT,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,43 +78,6 @@ class Collection:
                 yield {"table": "conversationMessages", "_id": f"msg_{10 + place}", **home, **said}
 
 
-class Searcher:
-    """Calls `search` over one connection."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
-
-    def __call__(self, **arguments: Any) -> dict[str, Any]:
-        """The structured result.
-
-        Raises:
-            RuntimeError: the tool refused.
-        """
-        params = {"name": "search", "arguments": arguments, "_meta": _META}
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            "Content-Type": "application/json",
-            "MCP-Protocol-Version": Era.STATELESS.value,
-            "Mcp-Method": "tools/call",
-            "Mcp-Name": "search",
-        }
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-        self._connection.request("POST", PATH, body, headers)
-        answer = json.loads(self._connection.getresponse().read())
-        result = answer.get("result")
-        if result is None or result.get("isError"):
-            raise RuntimeError(f"search failed: {answer}")
-        found: dict[str, Any] = result["structuredContent"]
-        return found
-
-    def wait_until_embedded(self) -> float:
-        """Wait until nothing is pending; how many seconds that took."""
-        started = time.monotonic()
-        while self(query="anything", limit=1).get("pending"):
-            time.sleep(POLL_SECONDS)
-        return time.monotonic() - started
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """What was measured for one mode. Times in milliseconds."""
@@ -137,12 +94,6 @@ class Row:
         beside = (f"{raw_p50:.1f}", f"{p50 / raw_p50:.2f}") if self.mode == "hybrid" else ("", "")
         speeds = (f"{p50:.1f}", f"{quantile(self.latencies, 0.95):.1f}")
         return (self.collection, self.kind, self.mode, f"{self.ndcg:.4f}", *speeds, *beside)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def ndcg(ids: Sequence[str], gains: dict[str, float]) -> float:
@@ -196,15 +147,23 @@ def main() -> None:
         for kind in arguments.kinds:
             rows, raw = measured(collection, kind, arguments.modes)
             cells += [row.cells(raw) for row in rows]
+    for size in arguments.sizes:
+        print(f"{at_size(size)}\n", flush=True)
+    if arguments.posting:
+        print(f"{posting()}\n", flush=True)
+    if not cells:
+        return
     head = ("data", "as", "mode", "nDCG@10", "p50 ms", "p95 ms", "raw LanceDB + embedding p50", "times raw")
     print(f"\n{table(head, cells)}")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file of texts and queries")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a file of texts and queries")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what the texts are imported as")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="how is searched")
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", default=(), help="latency with so many messages")
+    parser.add_argument("--posting", action="store_true", help="what indexing costs those who write")
     return parser.parse_args()
 
 

@@ -89,6 +89,12 @@ def _import(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _reindex(arguments: argparse.Namespace) -> int:
+    from server.reindex import run
+
+    return run(arguments)
+
+
 def _token(arguments: argparse.Namespace) -> int:
     from server.tokens_cli import run
 
@@ -103,6 +109,7 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "doctor": _doctor,
     "import": _import,
+    "reindex": _reindex,
     "token": _token,
 }
 
@@ -176,6 +183,8 @@ def _add_data_commands(
     importer = add("import", 'Store rows from a file of JSON lines: {"table": "conversationMessages", ...row}.')
     importer.add_argument("file", metavar="FILE", type=Path, help="the file to read; - is stdin")
     importer.add_argument("--batch", metavar="N", type=int, help="rows in one transaction (default: 500)")
+    reindex = add("reindex", "Build the search index anew from the stored rows and vectors.")
+    reindex.add_argument("--embed", action="store_true", help="make all vectors anew, too: this takes long")
     token = add("token", "Make, list and revoke the tokens that HTTP clients show.")
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", parents=[shared], help="make a token and print it, once")

@@ -182,6 +182,7 @@ class Hub:
         from server.connections import Connections
         from server.import_command import ImportCommand
         from server.listener import listen
+        from server.reindex_command import reindex
         from server.token_commands import TokenCommands
 
         tokens = TokenCommands(service)
@@ -196,6 +197,7 @@ class Hub:
                 "token.revoke": tokens.revoke,
                 "import": ImportCommand(service),
                 "audit": partial(audit, service),
+                "reindex": partial(reindex, service),
             },
             pid=self._endpoint.pid,
             replaceable=self._auto,

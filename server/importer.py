@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 DEFAULT_BATCH = 500
-CHUNK_LINES = 2_000
-CHUNK_BYTES = 1 << 20
-LINE_BYTES = 2 << 20
-"""Of the longest line that is read. As JSON in a chunk it takes six times as much at worst, a hub reads 16 MiB."""
+CHUNK_LINES = 5_000
+CHUNK_BYTES = 2 << 20
+"""Of a chunk. Inside JSON it takes six times as much at worst, and a hub reads lines of 16 MiB."""
+LINE_BYTES = CHUNK_BYTES
+"""Of the longest line that is read."""
 _UNANSWERED = 2
 """Chunks on their way: while the hub works on one, the next is there already."""
 _TRIES = 5
@@ -102,6 +103,9 @@ def chunks(stream: BinaryIO, most: int) -> Iterator[Chunk]:
     seen, counts = Digests(), dict[int, int]()
     chunk = Chunk(first=1)
     for raw in _raw_lines(stream):
+        if len(chunk.lines) >= most or (chunk.lines and chunk.size + len(raw) > CHUNK_BYTES):
+            yield chunk
+            chunk = Chunk(first=chunk.first + len(chunk.lines))
         chunk.size += len(raw)
         if len(raw) > LINE_BYTES:
             chunk.too_long.append(chunk.first + len(chunk.lines))
@@ -111,9 +115,6 @@ def chunks(stream: BinaryIO, most: int) -> Iterator[Chunk]:
         if text and not seen.add(digest := line_digest(text, 0)):
             counts[digest] = chunk.repeats[len(chunk.lines)] = counts.get(digest, 0) + 1
         chunk.lines.append(text)
-        if len(chunk.lines) >= most or chunk.size >= CHUNK_BYTES:
-            yield chunk
-            chunk = Chunk(first=chunk.first + len(chunk.lines))
     if chunk.lines:
         yield chunk
 

@@ -159,9 +159,10 @@ class Swarm:
         era: str = "legacy",
         toolsets: frozenset[str] | None = None,
         read_only: bool = False,
+        admin: bool = False,
     ) -> Tools:
-        """A client that calls as the owner, or as another user or agent, who is no admin."""
-        scopes = {"scopes": USER_SCOPES} if member is not None else {}
+        """A client that calls as the owner, or as another user or agent, who is no admin unless said so."""
+        scopes = {"scopes": USER_SCOPES} if member is not None and not admin else {}
         session = Session(member or self.service.owner.id, toolsets=toolsets, read_only=read_only, **scopes)
         client = Client(transport(self.service, session), mode=era)
         return Tools(await self._stack.enter_async_context(client))

@@ -52,11 +52,10 @@ class Position:
         """
         try:
             offset, up_to = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            position = cls(int(offset), int(up_to))
-            if min(position.offset, position.up_to) < 0:
+            if not all(type(number) is int and 0 <= number < 2**63 for number in (offset, up_to)):
                 raise ValueError(cursor)
-            return position
-        except (ValueError, TypeError):
+            return cls(offset, up_to)
+        except (ValueError, TypeError, RecursionError):
             raise Invalid("That cursor is not one of ours; pass nextCursor as it came.") from None
 
 
@@ -134,15 +133,20 @@ async def search(
             scopes=await visible_scopes(view.store, table, visible(me, table), scope),
         )
     found = await ranked(index, asked, query, vector, used)
-    rows = await _rows(view, found)
-    ordered = _ordered(found, rows, recency_days)
-    page = ordered[position.offset : position.offset + limit]
-    more = len(ordered) > position.offset + limit
+    end = position.offset + limit
+    if recency_days is None:  # only the rows of the page are needed
+        found, more = found[position.offset : end], len(found) > end
+        rows = await _rows(view, found)
+        page = _ordered(found, rows, None)
+    else:
+        rows = await _rows(view, found)
+        ordered = _ordered(found, rows, recency_days)
+        page, more = ordered[position.offset : end], len(ordered) > end
     return SearchPage(
         results=await _results(view, page, rows, max_tokens),
         mode=used,
         pending=index.pending() or None if used != "text" else None,
-        next_cursor=Position(position.offset + limit, position.up_to).encoded() if more else None,
+        next_cursor=Position(end, position.up_to).encoded() if more else None,
     )
 
 

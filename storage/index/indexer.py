@@ -29,7 +29,7 @@ from storage.embedding import EmbeddingError, EmbeddingUnavailable
 from storage.index.comparing import affected, difference
 from storage.index.documents import INDEXED, Chunk, Document
 from storage.index.embeddings import Embeddings, Vectors
-from storage.index.lance import OPTIMIZE_EVERY, ChunkTable, schema
+from storage.index.lance import ChunkTable, schema
 from storage.index.reading import DocumentReader
 from storage.index.work import Work
 from storage.row import Row
@@ -245,9 +245,10 @@ class Indexer:
     async def _work_off(self) -> None:
         """Index words as they come and, batch by batch, the vectors of both tables in turn."""
         while True:
+            await self._yield()  # not once a commit: whoever searches catches up anyway
             for table in INDEXED:
                 await self.catch_up(table)
-                if self.tables[table].writes >= OPTIMIZE_EVERY:
+                if self.tables[table].unkempt:
                     await self.tables[table].maintain()
             waiting = [work for work in self._work.values() if work.vectors]
             if not waiting:

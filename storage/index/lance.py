@@ -22,6 +22,8 @@ BYPASS_ROWS = 20_000
 """A filter that leaves no more than this is scanned exactly."""
 OPTIMIZE_EVERY = 50
 """Writes between two compactions; each leaves a fragment, and 2,000 of them make a scan 30 times slower."""
+UNINDEXED_ROWS = 1_000
+"""Chunks whose words are not in the index yet are searched one by one: 10 ms a thousand."""
 KEPT_VERSIONS = timedelta(minutes=2)
 PROBES = 50
 REFINE = 20
@@ -70,8 +72,8 @@ class ChunkTable:
         self._name = name
         self._dims = dims
         self._indexed = False
-        self.writes = 0
-        """Since the last compaction."""
+        self._writes = 0
+        self._unindexed = 0
         self.failure: str | None = None
 
     @classmethod
@@ -109,6 +111,10 @@ class ChunkTable:
             if column not in indexed:
                 await table.create_index(column, config=config)
         self._table, self._indexed = table, "vector" in indexed
+        for index in await table.list_indices():
+            if index.columns == ["words"]:
+                stats = await table.index_stats(index.name)
+                self._unindexed = stats.num_unindexed_rows if stats is not None else 0
 
     async def put(self, documents: Sequence[Document], vectors: Mapping[int, Any], known: Collection[int]) -> None:
         """Store the chunks of these documents; `vectors` by chunk key, missing ones stay empty.
@@ -131,7 +137,13 @@ class ChunkTable:
             keys = ",".join(map(str, rows["key"].to_pylist())) or "-1"
             seqs = ",".join(str(document.seq) for document in again)
             await self._table.delete(f"seq IN ({seqs}) AND key NOT IN ({keys})")
-        self.writes += 1
+        self._writes += 1
+        self._unindexed += sum(len(document.chunks) for document in documents)
+
+    @property
+    def unkempt(self) -> bool:
+        """Whether `maintain` would make searches quicker."""
+        return self._writes >= OPTIMIZE_EVERY or self._unindexed >= UNINDEXED_ROWS
 
     def _rows(self, documents: Sequence[Document], vectors: Mapping[int, Any]) -> pa.Table:
         rows = [_row(document, chunk) for document in documents for chunk in document.chunks]
@@ -197,7 +209,7 @@ class ChunkTable:
         """Compact the files, bring the indexes up to date, and drop old versions. Remembers why it could not."""
         from lancedb.index import IvfRq
 
-        self.writes = 0
+        self._writes = self._unindexed = 0
         try:
             if self._dims and not self._indexed and await self._table.count_rows("vector IS NOT NULL") > FLAT_ROWS:
                 await self._table.create_index("vector", config=IvfRq(distance_type="cosine"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,10 +89,16 @@ async def ranked(
     for table, filters in asked.items():
         await index.catch_up(table)
         chunks, where = index.tables[table], condition(filters)
-        by_words = [] if mode == "vector" else await chunks.by_words(query, where, POOL * CHUNKS_A_ROW)
-        by_meaning = [] if vector is None else await chunks.by_vector(vector, where, POOL * CHUNKS_A_ROW)
+        by_words, by_meaning = await asyncio.gather(
+            _nothing() if mode == "vector" else chunks.by_words(query, where, POOL * CHUNKS_A_ROW),
+            _nothing() if vector is None else chunks.by_vector(vector, where, POOL * CHUNKS_A_ROW),
+        )
         words += by_words[:POOL]
         meaning += by_meaning[:POOL]
         tables |= dict.fromkeys((hit.seq for hit in (*by_words[:POOL], *by_meaning[:POOL])), table)
     weights = {seq: MEANING_WEIGHT[table] for seq, table in tables.items()}
     return [(one, tables[one.seq]) for one in fused(words, meaning, weights)[:POOL]]
+
+
+async def _nothing() -> list[Hit]:
+    return []

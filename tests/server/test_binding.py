@@ -14,6 +14,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
 from server.binding import BOUND
+from server.connections import UnknownCaller
+from server.endpoint import Hello
 from storage.tables import BY_NAME
 from tests.clients import Swarm, Tools, said
 from tools_impl import OPERATIONS, TOOLSETS
@@ -220,6 +222,24 @@ async def test_a_modern_result_says_who_answered(swarm: Swarm) -> None:
     result = await tools.raw("find", table="agents")
     assert result.meta is not None
     assert "one-mcp" in str(result.meta)
+
+
+async def test_who_connects_must_exist(swarm: Swarm) -> None:
+    agent = (await swarm.owner("create_agent", name="A", description="d", kind="user_agent"))["_id"]
+    place = (await swarm.owner("create_conversation", title="C"))["_id"]
+    me = swarm.service.owner.id
+    for acts_as, member, admin in [(None, me, True), (me, me, True), (agent, agent, False)]:
+        session = await swarm.service.connection(Hello("1", acts_as=acts_as, toolsets=("core",), read_only=True))
+        assert (session.member_id, "admin" in session.scopes) == (member, admin)
+        assert (session.toolsets, session.may_write) == (frozenset({"core"}), False)
+    for hello, text in [
+        (Hello("1", acts_as="agent_99999"), "--as agent_99999: there is no such user or agent."),
+        (Hello("1", acts_as=place), f"--as {place}: there is no such user or agent."),
+        (Hello("1", toolsets=("core", "magic")), f"There is no toolset 'magic'. Toolsets: {', '.join(TOOLSETS)}."),
+    ]:
+        with pytest.raises(UnknownCaller) as caught:
+            await swarm.service.connection(hello)
+        assert str(caught.value) == text
 
 
 def test_the_tables_that_are_reached_are_the_sixteen() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -254,6 +255,18 @@ def test_the_importer_is_killed_and_started_again(data: Path, many: Path) -> Non
         process.communicate()
     done = run(data, "import", str(many))
     assert done.returncode == 0, done.stderr
+    assert sorted(contents(data)) == expected(many)
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(data: Path, many: Path) -> None:
+    process = importing(data, many)
+    interrupt(process, data, 0.1, lambda: process.send_signal(signal.SIGINT))
+    output, errors = process.communicate(timeout=2 * SECONDS)
+    assert (process.returncode, output) == (130, "")
+    assert errors.splitlines()[-1].startswith("Stopped. ")
+    assert errors.splitlines()[-1].endswith("The same command goes on from there.")
+    assert run(data, "import", str(many)).returncode == 0
     assert sorted(contents(data)) == expected(many)
 
 

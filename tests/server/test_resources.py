@@ -75,9 +75,9 @@ async def test_the_list_pages_without_gaps(swarm: Swarm, owner: Tools) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "agents:x", "conversations:x", "agents", ":", "agents:%%%", "x:", ""])
-async def test_forged_cursors_are_refused(owner: Tools, cursor: str) -> None:
+async def test_forged_cursors_are_refused(shared: Swarm, cursor: str) -> None:
     with pytest.raises(MCPError) as caught:
-        await owner.client.list_resources(cursor=cursor)
+        await shared.owner.client.list_resources(cursor=cursor)
     assert caught.value.error.code == INVALID_PARAMS
     assert caught.value.message == "That cursor is not one of ours; pass nextCursor as it came."
 
@@ -149,8 +149,8 @@ async def test_the_schema_names_every_table_and_field(swarm: Swarm, era: str) ->
         ("file:///etc/passwd", "No resource 'file:///etc/passwd'. Resources:"),
     ],
 )
-async def test_what_is_not_there(swarm: Swarm, era: str, uri: str, text: str) -> None:
-    tools = await swarm.connect(era=era)
+async def test_what_is_not_there(shared: Swarm, era: str, uri: str, text: str) -> None:
+    tools = await shared.connect(era=era)
     error = await tools.unreadable(uri)
     assert error.error.code == INVALID_PARAMS
     assert error.message.startswith(text)

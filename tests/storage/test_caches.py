@@ -13,6 +13,7 @@ import pytest
 from storage.database import Database
 from storage.row import column_list
 from storage.tables import Agent, Conversation, Message, Participant, Tag, User
+from storage.tails import TAIL
 from storage.transaction import Transaction
 from tests.clients import Swarm
 from tests.invariants import check, rows_in_file
@@ -59,7 +60,7 @@ async def test_reads_that_overlap_commits_never_leave_old_rows_in_memory(
             page = await owner("list_messages", conversationId=place, limit=200)
             assert sent["_id"] in {row["_id"] for row in page["messages"]}
 
-        for number in range(12):
+        for number in range(8):
             await asyncio.gather(*(write(number) for _ in range(4)), *(read() for _ in range(6)), add())
         await check(swarm)
 
@@ -282,6 +283,37 @@ async def test_an_id_finds_its_own_row_only(swarm: Swarm) -> None:
         for wrong in (f"msg_{brought.seq}", f"msg_{ours.seq}", "msg_12", "msg_012", "conv_500", f"user_{owner.seq}"):
             assert (await swarm.owner.refused("get", id=wrong)).code == "not_found", wrong
     await check(swarm)
+
+
+async def test_only_the_newest_messages_stay_on_the_page_in_memory(swarm: Swarm, owner_conversation: str) -> None:
+    sent = []
+    for number in range(TAIL + 30):
+        arguments = {"conversationId": owner_conversation, "content": f"{number}"}
+        sent.append((await swarm.owner("send_message", **arguments))["_id"])
+        if number == TAIL // 2:
+            await swarm.owner("list_messages", conversationId=owner_conversation, limit=200)
+    for row_id, content in ((sent[0], "0"), (sent[40], "40"), (sent[-1], f"{TAIL + 29}")):
+        assert (await swarm.owner("get", id=row_id))["content"] == content
+    page = await swarm.owner("list_messages", conversationId=owner_conversation, limit=200)
+    assert [message["_id"] for message in page["messages"]] == sent[-200:]
+    await check(swarm)
+
+
+async def test_a_read_that_fails_is_told_to_all_who_wait_and_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Swarm(tmp_path / "data", cache=BUDGETS["none"]) as swarm:
+        agent = (await swarm.owner("create_agent", name="A", description="d", kind="user_agent"))["_id"]
+
+        async def broken(*_: object) -> None:
+            raise OSError("the disk is gone")
+
+        store = swarm.service.engine.store
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "read", broken)
+            reads = await asyncio.gather(*(store.row(agent, Agent) for _ in range(3)), return_exceptions=True)
+        assert [str(read) for read in reads] == ["the disk is gone"] * 3
+        assert (await swarm.owner("get", id=agent))["name"] == "A"
 
 
 async def test_statistics_stay_within_the_budgets(tmp_path: Path) -> None:

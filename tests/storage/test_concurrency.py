@@ -205,7 +205,7 @@ async def test_what_was_acknowledged_is_what_is_stored(
 ) -> None:
     async with Swarm(tmp_path / "data", **settings) as swarm:
         load = Load(swarm, seed)
-        await load.run(clients=9, steps=16)
+        await load.run(clients=9, steps=13)
         dump = await check(swarm)
         assert_told_is_stored(load, dump)
         assert load.refused > 8

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from storage.row import Row
 from storage.tables import (
     BY_NAME,
     TABLES,
@@ -307,6 +308,47 @@ async def test_what_agents_hide_their_creators_see(world: World) -> None:
     assert made["createdBy"] == world.insider_id
     assert (await world.insider("get", id=made["_id"]))["name"] == "Child"
     assert (await world.stranger.refused("get", id=made["_id"])).code == "not_found"
+
+
+# Whose rows are whose.
+
+
+@pytest.mark.parametrize("table", ["events", "follows", "reactions", "reminders", "agentTools", "attachments"])
+async def test_rows_are_changed_by_their_owner_and_the_owners_creator(world: World, table: str) -> None:
+    """Each is of an agent; its creator may delete it, who merely sees it may not."""
+    swarm, insider = world.swarm, world.insider
+    tool = await swarm.insert(Tool, name="t", description="d")
+    prompt = await swarm.insert(Prompt, title="p", template="t", step="Hook")
+    arguments = {"description": "d", "kind": "user_agent", "tools": [tool.id], "attachedPrompts": [prompt.id]}
+    agent = (await insider("create_agent", name="Owner of rows", **arguments))["_id"]
+    members = [agent, world.insider_id, world.stranger_id]
+    place = (await insider("create_conversation", title="C", participants=members))["_id"]
+    sent = (await insider("send_message", conversationId=place, content="x"))["_id"]
+
+    async def make() -> str:
+        match table:
+            case "events":
+                times = {"start_time": 1, "end_time": 2}
+                row: Row = await swarm.insert(Event, title="E", created_by=agent, participants=members, **times)
+            case "follows":
+                row = await swarm.insert(Follow, follower_id=agent, followee_id=world.stranger_id, kind="user")
+            case "reactions":
+                row = await swarm.insert(Reaction, message_id=sent, agent_id=agent, type="like")
+            case "reminders":
+                row = await swarm.insert(Reminder, agent_id=agent, message="m", remind_at=1)
+            case _:
+                owned = {"agentTools": "agentId", "attachments": "ownerId"}[table]
+                (found,) = await insider.find(table, where={owned: agent})
+                return str(found["_id"])
+        return row.id
+
+    row_id = await make()
+    expected = "not_found" if table == "reminders" else "forbidden"
+    assert (await world.stranger.refused("delete", id=row_id)).code == expected
+    as_agent = {"as": agent}
+    assert (await insider("delete", id=row_id, **as_agent))["outcome"] == "deleted"
+    if table in ("events", "reactions"):  # whose creator sees them, too
+        assert (await insider("delete", id=await make()))["outcome"] == "deleted"
 
 
 # What a connection is offered.

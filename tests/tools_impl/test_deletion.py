@@ -218,6 +218,14 @@ async def test_an_admin_does_not_delete_themselves(swarm: Swarm, owner: Tools) -
     assert "deactivatedAt" not in await owner("get", id=me)
 
 
+async def test_nobody_deletes_the_local_owner(swarm: Swarm) -> None:
+    user, _ = await swarm.user("Admin")
+    other = await swarm.connect(user, admin=True)
+    me = swarm.service.owner.id
+    error = await other.refused("delete", id=me)
+    assert error == Refusal("conflict", f"'{me}' is the owner of this swarm and stays.")
+
+
 @pytest.mark.parametrize("kind", ["tool", "prompt"])
 async def test_what_is_in_use_is_kept(swarm: Swarm, owner: Tools, kind: str) -> None:
     tool = await swarm.insert(Tool, name="t", description="d")

@@ -115,6 +115,13 @@ async def test_every_table_as_it_is_written(swarm: Swarm) -> None:
     assert (await swarm.owner("get", id="a-lead"))["tools"] == ["t-web"]
 
 
+async def test_the_example_of_the_documentation(swarm: Swarm) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    lines = page.partition("```json\n")[2].partition("```")[0].splitlines()
+    assert await load(swarm, *lines) == Outcome(added=4)
+    await check(swarm)
+
+
 async def test_the_same_file_again_changes_nothing(swarm: Swarm) -> None:
     lines: list[Line] = [*EVERY_TABLE, MESSAGE, MESSAGE, {**MESSAGE, "content": "More", "tags": ["new"]}]
     assert (await load(swarm, *lines)).added == len(lines)

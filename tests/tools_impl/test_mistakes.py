@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -89,6 +90,18 @@ async def test_the_row_that_was_probably_meant_is_named(swarm: Swarm, owner: Too
     )
     error = await owner.refused("get", id="comment_5")
     assert error.text == "No row 'comment_5'. find(table=\"comments\") lists them."
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["[]", "[1]", '["a", 1]', "[-5, 10]", "[1, -1]", f"[{10**40}, 1]", f"[1, {10**40}]", "[1, Infinity]", "[1.5, 2]",
+     "[true, 1]", '{"1": 1, "2": 2}', "[" * 1_400],
+    ids=lambda position: position[:20],
+)  # fmt: skip
+async def test_forged_positions_of_a_search_are_refused(owner: Tools, position: str) -> None:
+    cursor = base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+    error = await owner.refused("search", query="hello", cursor=cursor)
+    assert error == Refusal("invalid", "That cursor is not one of ours; pass nextCursor as it came.")
 
 
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=5))
