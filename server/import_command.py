@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 5_000
 """Rows of one request at most: others wait for their turn while it runs."""
+YIELD_PASSES = 12
+"""Passes of the loop between two steps: a call of a client needs about so many from its line to its answer."""
 
 
 class ImportCommand:
@@ -48,9 +50,9 @@ class ImportCommand:
             numbered = ((first + i, lines[i], repeats.get(i, 0)) for i in range(start, min(start + size, len(lines))))
             staged = asyncio.Event()
             tasks.append(asyncio.create_task(self._batch(numbered, memory, staged)))
-            # The next batch is prepared while this one becomes durable, and others get their turn in between.
+            # The next batch is prepared while this one becomes durable.
             await staged.wait()
-            await asyncio.sleep(0)
+            await _let_others_go_first()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             reports = [task.result() for task in tasks]
@@ -78,6 +80,7 @@ class ImportCommand:
 
         try:
             lines, present, refused = _read(numbered, memory)
+            await _let_others_go_first()
 
             async def request(tx: Transaction) -> ImportReport:
                 try:
@@ -91,6 +94,11 @@ class ImportCommand:
         return ImportReport(
             added=report.added, present=report.present + present, refused=sorted([*report.refused, *refused])
         )
+
+
+async def _let_others_go_first() -> None:
+    for _ in range(YIELD_PASSES):
+        await asyncio.sleep(0)
 
 
 def _read(numbered: Iterator[tuple[int, str, int]], memory: Memory) -> tuple[list[Line], int, list[tuple[int, str]]]:
