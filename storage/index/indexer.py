@@ -48,8 +48,9 @@ EMBED_CHUNKS = 8
 """Chunks embedded between two looks at whether somebody else needs the processor: 70 ms."""
 LAGS_AFTER_SECONDS = 600.0
 QUIET_SECONDS = 0.05
-PATIENCE_SECONDS = 2.0
-"""Embedding waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
+WORDS_PATIENCE_SECONDS = 2.0
+EMBED_PATIENCE_SECONDS = 0.25
+"""The background waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
 UNLOAD_CHECK_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
@@ -131,15 +132,20 @@ class Indexer:
             self._changed.set()
 
     async def catch_up(self, table: type[Row]) -> None:
-        """Index the words of everything that is stored: what was acknowledged before is found after."""
+        """Index the words of everything that is stored now: what was acknowledged before is found after.
+
+        What arrives meanwhile is left for the next time, or steady writing would be followed row by row.
+        """
         work = self._work[table]
         async with self._turn:
             if work.compare:
                 await self._compare(work)
             if work.affected:
                 await self._look_up(work)
-            while work.words:
-                seqs, known = work.take(BATCH_ROWS)
+            waiting = len(work.words)
+            while waiting > 0:
+                seqs, known = work.take(min(BATCH_ROWS, waiting))
+                waiting -= len(seqs)
                 try:
                     await self._index_words(work, seqs, known)
                 except BaseException:
@@ -245,10 +251,10 @@ class Indexer:
     async def _work_off(self) -> None:
         """Index words as they come and, batch by batch, the vectors of both tables in turn."""
         while True:
-            await self._yield()  # not once a commit: whoever searches catches up anyway
+            await self._yield(WORDS_PATIENCE_SECONDS)  # not once a commit: whoever searches catches up anyway
             for table in INDEXED:
                 await self.catch_up(table)
-                if self.tables[table].unkempt:
+                if self.tables[table].unkempt(busy=time.monotonic() < self._busy_until):
                     await self.tables[table].maintain()
             waiting = [work for work in self._work.values() if work.vectors]
             if not waiting:
@@ -275,15 +281,15 @@ class Indexer:
         loop = asyncio.get_running_loop()
         made: Vectors = {}
         for begin in range(0, len(chunks), EMBED_CHUNKS):
-            await self._yield()
+            await self._yield(EMBED_PATIENCE_SECONDS)
             part = chunks[begin : begin + EMBED_CHUNKS]
             texts = [chunk.text for chunk in part]
             vectors = await loop.run_in_executor(self._embedding, self.embedder.embed_documents, texts)
             made |= {chunk.key: vector for chunk, vector in zip(part, vectors, strict=True)}
         return made
 
-    async def _yield(self) -> None:
-        patience = time.monotonic() + PATIENCE_SECONDS
+    async def _yield(self, patience: float) -> None:
+        patience += time.monotonic()
         while (now := time.monotonic()) < min(self._busy_until, patience):  # noqa: ASYNC110 - until it is quiet
             await asyncio.sleep(min(self._busy_until, patience) - now)
 

@@ -23,7 +23,10 @@ BYPASS_ROWS = 20_000
 OPTIMIZE_EVERY = 50
 """Writes between two compactions; each leaves a fragment, and 2,000 of them make a scan 30 times slower."""
 UNINDEXED_ROWS = 1_000
-"""Chunks whose words are not in the index yet are searched one by one: 10 ms a thousand."""
+"""Chunks whose words are not in the index yet are searched one by one: 10 to 15 ms a thousand."""
+SHARE_WHEN_QUIET, SHARE_WHEN_BUSY, SHARE_OF_WRITES = 500, 50, 2_500
+"""Compacting writes the whole index of words anew: 10 s and 315 MB at a million chunks. So it waits for another
+500th of the table (3,000 chunks at a million: 45 ms a search), or a 50th while others write (20,000: 220 ms)."""
 KEPT_VERSIONS = timedelta(minutes=2)
 PROBES = 50
 REFINE = 20
@@ -73,6 +76,7 @@ class ChunkTable:
         self._dims = dims
         self._indexed = False
         self._writes = 0
+        self._chunks = 0
         self._unindexed = 0
         self.failure: str | None = None
 
@@ -111,6 +115,7 @@ class ChunkTable:
             if column not in indexed:
                 await table.create_index(column, config=config)
         self._table, self._indexed = table, "vector" in indexed
+        self._chunks = await table.count_rows()
         for index in await table.list_indices():
             if index.columns == ["words"]:
                 stats = await table.index_stats(index.name)
@@ -138,12 +143,16 @@ class ChunkTable:
             seqs = ",".join(str(document.seq) for document in again)
             await self._table.delete(f"seq IN ({seqs}) AND key NOT IN ({keys})")
         self._writes += 1
+        self._chunks += sum(len(document.chunks) for document in fresh)
         self._unindexed += sum(len(document.chunks) for document in documents)
 
-    @property
-    def unkempt(self) -> bool:
-        """Whether `maintain` would make searches quicker."""
-        return self._writes >= OPTIMIZE_EVERY or self._unindexed >= UNINDEXED_ROWS
+    def unkempt(self, *, busy: bool) -> bool:
+        """Whether `maintain` is worth what it costs; `busy`: others need the processor."""
+        share = SHARE_WHEN_BUSY if busy else SHARE_WHEN_QUIET
+        return (
+            self._writes >= OPTIMIZE_EVERY + self._chunks // SHARE_OF_WRITES
+            or self._unindexed >= UNINDEXED_ROWS + self._chunks // share
+        )
 
     def _rows(self, documents: Sequence[Document], vectors: Mapping[int, Any]) -> pa.Table:
         rows = [_row(document, chunk) for document in documents for chunk in document.chunks]
@@ -215,6 +224,7 @@ class ChunkTable:
                 await self._table.create_index("vector", config=IvfRq(distance_type="cosine"))
                 self._indexed = True
             await self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
+            self._chunks = await self._table.count_rows()
             self.failure = None
         except (OSError, RuntimeError, ValueError) as error:
             self.failure = f"{time.strftime('%H:%M:%S')} {str(error).splitlines()[0]}"
