@@ -73,6 +73,18 @@ class Dataset:
                 page.append(f"msg_{self.first_message + offset}")
         return dict(pages)
 
+    @cached_property
+    def old(self) -> dict[int, list[int]]:
+        """The places, newest first, of the messages of each conversation that are on no newest page."""
+        seen: dict[int, int] = defaultdict(int)
+        places: dict[int, list[int]] = defaultdict(list)
+        for offset in range(self.messages - 1, -1, -1):
+            home = self.homes[offset]
+            seen[home] += 1
+            if seen[home] > PAGE:
+                places[home].append(offset)
+        return dict(places)
+
     def agents_in(self, conversation: int) -> list[str]:
         """The agents that take part in a conversation, by its index."""
         return [member for _, member in self.members[conversation] if member.startswith("agent")]

@@ -67,9 +67,9 @@ def _hottest_page(dataset: Dataset) -> Call:
 
 
 def _cold(running: Running, workload: Workload, operation: str, most: int) -> Iterator[Cold]:
-    """Each conversation, or a message of each, once; one at a time, on a hub that has just started."""
+    """Reads of old messages, which no cache holds; one at a time, on a hub that has just started."""
     target = Target(running.port, Era.STATELESS)
-    calls = workload.each(operation)[:most]
+    calls = workload.old(operation, most)
     first = min(FIRST_READS, len(calls) // 4)
     yield _summary(operation, target.run(calls[:first], 1), settled=False)
     settle(running.pid)

@@ -33,14 +33,20 @@ class Workload:
         one: Callable[[], Call] = {"send_message": self._send, "list_messages": self._list, "get": self._get}[tool]
         return [one() for _ in range(count)]
 
-    def each(self, tool: str) -> list[Call]:
-        """A call for each conversation that fills a page, or for one message of each conversation; shuffled."""
-        if tool == "list_messages":
-            calls = [self._list_of(conversation) for conversation in self._full.members]
-        else:
-            calls = [self._get_of(conversation) for conversation in self._written.members]
-        self._rng.shuffle(calls)
-        return calls
+    def old(self, tool: str, count: int) -> list[Call]:
+        """Reads of what is on no newest page, so in no cache, each of another place in the history."""
+        old = self._dataset.old
+        deep = [index for index, offsets in old.items() if len(offsets) >= PAGE]
+        one = self._old_page if tool == "list_messages" else self._old_message
+        chosen = self._rng.choices(deep, [len(old[index]) for index in deep], k=count)
+        return [one(index, self._rng.choice(old[index][: 1 - PAGE])) for index in chosen]
+
+    def _old_page(self, conversation: int, offset: int) -> Call:
+        call = self._list_of(conversation)
+        return Call(call.tool, call.arguments | {"cursor": str(self._dataset.first_message + offset)})
+
+    def _old_message(self, conversation: int, offset: int) -> Call:
+        return Call("get", {"id": f"msg_{self._dataset.first_message + offset}"} | self._as(conversation))
 
     def _send(self) -> Call:
         conversation = self._everywhere.draw(self._rng)

@@ -13,6 +13,8 @@ from server.binding import BOUND  # noqa: E402
 from server.resources import FIXED, TEMPLATES  # noqa: E402
 from storage.auth_tables import AUTH_TABLES  # noqa: E402
 from storage.tables import TABLES  # noqa: E402
+from tools_impl.builtin_prompts import BUILT_IN, BuiltIn  # noqa: E402
+from tools_impl.deletion import WORDS  # noqa: E402
 from tools_impl.describe import table_section  # noqa: E402
 from tools_impl.rows import ALWAYS_IMMUTABLE, IMMUTABLE  # noqa: E402
 
@@ -26,7 +28,7 @@ def tool_snapshot() -> str:
 
 
 def tools_page() -> str:
-    """Tools and resources for people."""
+    """Tools, resources and prompts for people."""
     parts = [NOTE + "# Tools", "Arguments in **bold** are required. Every list pages with `nextCursor`."]
     for bound in BOUND.values():
         tool = bound.tool
@@ -42,7 +44,15 @@ def tools_page() -> str:
     parts.append("# Resources")
     lines = [f"| `{uri}` | {title} | {words} |" for uri, title, words, *_ in (*FIXED, *TEMPLATES)]
     parts.append("\n".join(["| URI | title | |", "|---|---|---|", *lines]))
+    parts.append("# Prompts\n\nThese, and the rows of `prompts` without a status or with `active`.")
+    lines = [f"| `{name}` | {_arguments(one)} | {one.words} |" for name, one in BUILT_IN.items()]
+    parts.append("\n".join(["| prompt | arguments | |", "|---|---|---|", *lines]))
     return "\n\n".join(parts) + "\n"
+
+
+def _arguments(prompt: BuiltIn) -> str:
+    named = [f"**{name}**" if one.required else name for name, one in prompt.arguments.items()]
+    return ", ".join(named)
 
 
 def _type(schema: dict[str, object]) -> str:
@@ -71,7 +81,8 @@ def tables_page() -> str:
     ]
     for table in TABLES:
         fixed = ", ".join(sorted(IMMUTABLE[table.table] | (ALWAYS_IMMUTABLE - {"seq", "rev"})))
-        parts.append(f"{table_section(table)}\n\nNever changed by `update`: {fixed}.")
+        ending = WORDS.get(table, "the row goes")
+        parts.append(f"{table_section(table)}\n\nNever changed by `update`: {fixed}.\n\nDeleting: {ending}.")
     parts.append("# Auth tables\n\nIn `auth.duckdb`; no tool reaches them.")
     parts += [table_section(table) for table in AUTH_TABLES]
     return "\n\n".join(parts) + "\n"

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -29,6 +30,7 @@ from storage.transaction import Transaction
 from storage.writer import Key
 from tools_impl import OPERATIONS, Operation
 from tools_impl.arguments import RowId
+from tools_impl.caller import Caller
 from tools_impl.mistakes import argument_errors, field_errors
 from tools_impl.suggest import advice
 
@@ -37,14 +39,19 @@ if TYPE_CHECKING:
 
 PROXY_KEY_MS = 24 * 3600 * 1000
 KEY_CHARS = 200
+ACK_CHARS = 10_000
 
 log = logging.getLogger(__name__)
 
-_As = Annotated[RowId | None, Field(description="id of an agent of yours to act as")]
+_As = Annotated[RowId | None, Field(description="agent to act as")]
 _IdempotencyKey = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=KEY_CHARS),
-    Field(description="same key: the first result again, nothing twice"),
+]
+_Ack = Annotated[
+    str | None,
+    StringConstraints(min_length=1, max_length=ACK_CHARS),
+    Field(description="of the last result: marks what it showed as read"),
 ]
 
 
@@ -75,6 +82,8 @@ def bind(operation: Operation) -> Bound:
         fields["as_"] = (_As, Field(None, alias="as"))
     if writes:
         fields["idempotency_key"] = (_IdempotencyKey, None)
+    if operation.acknowledges is not None:
+        fields["ack"] = (_Ack, None)
     model = create_model(
         operation.name,
         __config__=ConfigDict(extra="forbid", alias_generator=to_camel, validate_default=False),
@@ -86,15 +95,17 @@ def bind(operation: Operation) -> Bound:
 
 def _tool(operation: Operation, writes: bool, model: type[BaseModel]) -> types.Tool:
     words = inspect.getdoc(operation.function) or ""
+    changes = writes or operation.acknowledges is not None
     return types.Tool(
         name=operation.name,
         title=operation.title,
         description=words.partition("\nRaises:")[0].strip(),
         input_schema=input_schema(model),
         annotations=types.ToolAnnotations(
-            read_only_hint=not writes,
-            destructive_hint=operation.destructive if writes else None,
-            idempotent_hint=operation.idempotent if writes else None,
+            # What the protocol takes for granted is left out: every byte is read by a model.
+            read_only_hint=None if changes else True,
+            destructive_hint=operation.destructive if changes else None,
+            idempotent_hint=(operation.idempotent or None) if changes else None,
             open_world_hint=False,
         ),
     )
@@ -122,12 +133,13 @@ async def call(
     try:
         if bound.writes and not session.may_write:
             raise Forbidden(f"This connection is read-only; {bound.operation.name} changes something.")
-        given = _validated(bound, arguments)
+        given = _validated(bound, arguments, view.store.zone)
         caller = await caller_of(view, session)
         acts_as = given.pop("as_", None)
         if acts_as is not None:
             caller = await acting_as(view, caller, acts_as)
         if not bound.writes:
+            await _acknowledge(service, session, bound, caller, given)
             return await bound.operation.function(view, caller, **given)
         key = _key(service, bound, caller.id, given.pop("idempotency_key"), arguments, meta)
         request = partial(_write, bound, caller, given)
@@ -146,13 +158,23 @@ async def call(
         raise MCPError(code=types.INTERNAL_ERROR, message=text) from error
 
 
+async def _acknowledge(service: Service, session: Session, bound: Bound, caller: Caller, given: dict[str, Any]) -> None:
+    """Mark what the caller says that they have seen, before they are shown more."""
+    mark, ack = bound.operation.acknowledges, given.pop("ack", None)
+    if mark is None or ack is None:
+        return
+    if not session.may_write:
+        raise Forbidden(f"This connection is read-only; call {bound.operation.name} without 'ack'.")
+    await service.engine.writer.run(lambda tx: mark(tx, caller, ack))
+
+
 async def _write(bound: Bound, caller: Any, given: dict[str, Any], tx: Transaction) -> Result:
     return await bound.operation.function(tx, caller, **given)
 
 
-def _validated(bound: Bound, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _validated(bound: Bound, arguments: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
     try:
-        return dict(bound.arguments.model_validate(arguments).__dict__)
+        return dict(bound.arguments.model_validate(arguments, context={"zone": zone}).__dict__)
     except ValidationError as error:
         raise Invalid(argument_errors(error, bound.names)) from None
 

@@ -17,6 +17,7 @@ All clients on one data directory share one hub, which the first of them starts 
 """
 _EXAMPLES = """\
 examples:
+  one-mcp demo                         a day of a swarm, on temporary data
   one-mcp --as agent_7                 an MCP client acts as this agent
   one-mcp serve --port 8000            serve MCP over HTTP at http://127.0.0.1:8000/mcp as well
   one-mcp status                       what runs, where, for how many clients
@@ -95,6 +96,18 @@ def _reindex(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _inbox(arguments: argparse.Namespace) -> int:
+    from server.inbox import run
+
+    return run(arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from server.demo import run
+
+    return run(arguments)
+
+
 def _token(arguments: argparse.Namespace) -> int:
     from server.tokens_cli import run
 
@@ -110,6 +123,8 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "doctor": _doctor,
     "import": _import,
     "reindex": _reindex,
+    "inbox": _inbox,
+    "demo": _demo,
     "token": _token,
 }
 
@@ -185,6 +200,17 @@ def _add_data_commands(
     importer.add_argument("--batch", metavar="N", type=int, help="rows in one transaction (default: 500)")
     reindex = add("reindex", "Build the search index anew from the stored rows and vectors.")
     reindex.add_argument("--embed", action="store_true", help="make all vectors anew, too: this takes long")
+    inbox = add(
+        "inbox",
+        "Print what is unread, and nothing when nothing is: for hooks of clients. "
+        "It starts no hub: while none runs, nothing is printed.",
+    )
+    inbox.add_argument("--as", dest="acts_as", metavar="ID", help="whose inbox (default: the local owner's)")
+    inbox.add_argument("--ack", action="store_true", help="mark as read what was printed")
+    inbox.add_argument("--json", action="store_true", help="print one line of JSON")
+    about = "Show a day of a swarm in under a minute, with clients and a hub of its own, on temporary data."
+    demo = commands.add_parser("demo", help=about, description=about, allow_abbrev=False)
+    demo.add_argument("--keep", action="store_true", help="leave the data where it is, and say where")
     token = add("token", "Make, list and revoke the tokens that HTTP clients show.")
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", parents=[shared], help="make a token and print it, once")

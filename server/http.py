@@ -23,7 +23,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import __version__
 from server.answers import Spliced
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 _VERSION_HEADER = b"mcp-protocol-version"
+_LISTEN = (b"mcp-method", b"subscriptions/listen")
 _HANDSHAKE_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
 
@@ -55,6 +56,41 @@ class _Eras:
         version = next((value for name, value in scope["headers"] if name == _VERSION_HEADER), None)
         early = version is None or version in _HANDSHAKE_VERSIONS
         await (self._handshake if early else self._stateless)(scope, receive, send)
+
+
+class _Streams:
+    """Ends the streams on which clients hear of changes when the server ends. It would wait for their clients."""
+
+    def __init__(self, app: ASGIApp, ending: asyncio.Event) -> None:
+        self._app = app
+        self._ending = ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "GET" or _LISTEN in scope["headers"]:
+            await self._stream(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unfinished = False
+
+        async def receive_or_end() -> Message:
+            received, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+            try:
+                await asyncio.wait({received, ended}, return_when=asyncio.FIRST_COMPLETED)
+                return received.result() if received.done() else {"type": "http.disconnect"}
+            finally:
+                received.cancel()
+                ended.cancel()
+
+        async def watch(message: Message) -> None:
+            nonlocal unfinished
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
+            await send(message)
+
+        await self._app(scope, receive_or_end, watch)
+        if unfinished and self._ending.is_set():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Verifier:
@@ -85,12 +121,12 @@ class _WithSession:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         token: SdkToken = scope["user"].access_token
-        scope["one.session"] = Session(str(token.subject), frozenset(token.scopes))
+        scope["one.session"] = Session(str(token.subject), frozenset(token.scopes), token_id=token.client_id)
         await self._app(scope, receive, send)
 
 
-def build_app(service: Service, settings: Settings, tokens: Tokens | None) -> Starlette:
-    """The ASGI application. Without `tokens` every caller is the local owner."""
+def build_app(service: Service, settings: Settings, tokens: Tokens | None, ending: asyncio.Event) -> Starlette:
+    """The ASGI application. Without `tokens` every caller is the local owner. `ending` ends streams that stay open."""
     http = settings.http
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
@@ -107,7 +143,7 @@ def build_app(service: Service, settings: Settings, tokens: Tokens | None) -> St
         )
         for plain_json in (False, True)
     ]
-    mcp: ASGIApp = _Eras(managers[0].handle_request, Spliced(managers[1].handle_request))
+    mcp: ASGIApp = _Streams(_Eras(managers[0].handle_request, Spliced(managers[1].handle_request)), ending)
     if tokens is not None:
         backend = BearerAuthBackend(_Verifier(tokens))
         mcp = AuthenticationMiddleware(RequireAuthMiddleware(_WithSession(mcp), []), backend=backend)
@@ -185,8 +221,9 @@ async def serve_http(
         raise StorageFault(f"--no-auth serves this machine only, and {http.host} is reached by others. Leave one out.")
     tokens = None if no_auth else await service.tokens()
     listening = _listen(http.host, http.port)
+    ending = asyncio.Event()
     config = uvicorn.Config(
-        build_app(service, settings, tokens),
+        build_app(service, settings, tokens, ending),
         http="httptools",
         ws="none",
         access_log=False,
@@ -207,6 +244,7 @@ async def serve_http(
     try:
         await asyncio.shield(serving)
     finally:
+        ending.set()
         server.should_exit = True
         with anyio.CancelScope(shield=True):
             await serving

@@ -181,6 +181,7 @@ class Hub:
         from server.audit_command import audit
         from server.connections import Connections
         from server.import_command import ImportCommand
+        from server.inbox_command import inbox
         from server.listener import listen
         from server.reindex_command import reindex
         from server.token_commands import TokenCommands
@@ -198,6 +199,7 @@ class Hub:
                 "import": ImportCommand(service),
                 "audit": partial(audit, service),
                 "reindex": partial(reindex, service),
+                "inbox": partial(inbox, service),
             },
             pid=self._endpoint.pid,
             replaceable=self._auto,
@@ -223,6 +225,7 @@ class Hub:
                 tasks.start_soon(self._serve_http, self._http)
             self._report_ready()
             await self._stop.wait()
+            service.engine.store.arrivals.end()
             listener.close()
             Endpoint.remove(self._data_dir)
             tasks.cancel_scope.cancel()

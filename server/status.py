@@ -38,19 +38,25 @@ def status(data_dir: Path, *, as_json: bool) -> int:
 
 def stop(data_dir: Path) -> int:
     """End the hub of a data directory and wait until it is gone; the process's exit status. Raises NotReached."""
+    pid = end(data_dir)
+    words = f"No hub runs on {data_dir}." if pid is None else f"The hub (pid {pid}) has ended."
+    sys.stdout.write(words + "\n")
+    return 0
+
+
+def end(data_dir: Path) -> int | None:
+    """End the hub of a data directory and wait until it is gone; its pid, None when none runs. Raises NotReached."""
     link = control(data_dir)
     if link is None:
-        sys.stdout.write(f"No hub runs on {data_dir}.\n")
-        return 0
-    pid = link.call("stop")["pid"]
+        return None
+    pid: int = link.call("stop")["pid"]
     link.close()
     deadline = time.monotonic() + _STOP_SECONDS
     while is_locked(data_dir / LOCK_FILE):
         if time.monotonic() > deadline:
             raise NotReached(f"The hub (pid {pid}) has not ended after {_STOP_SECONDS:.0f} s.")
         time.sleep(0.02)
-    sys.stdout.write(f"The hub (pid {pid}) has ended.\n")
-    return 0
+    return pid
 
 
 def control(data_dir: Path) -> Link | None:

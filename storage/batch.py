@@ -31,8 +31,8 @@ class Changes:
 
     `quiet` are new rows that need not stay in memory: nobody waits for what is loaded in bulk. `gone` are the stored
     rows that go, by `seq`; `deletes` is true as well when a row goes that was never stored.
-    `dropped` are conversations that go with all they hold, `stripped` tags that go from every row: SQL does both, so
-    such changes are committed `alone`.
+    `dropped` are conversations that go with all they hold, each with the users and agents that took part; `stripped`
+    are tags that go from every row: SQL does both, so such changes are committed `alone`.
     """
 
     rows: dict[type[Row], dict[str, Row | None]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Changes:
     gone: dict[int, Row] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     aliases: dict[str, Row] = field(default_factory=dict)
-    dropped: list[str] = field(default_factory=list)
+    dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stripped: list[str] = field(default_factory=list)
     alone: bool = False
     deletes: bool = False
@@ -83,7 +83,7 @@ class Changes:
         self.alone |= later.alone
         self.receipts.update(later.receipts)
         self.aliases.update(later.aliases)
-        self.dropped += later.dropped
+        self.dropped.update(later.dropped)
         self.stripped += later.stripped
 
     def inserted(self, table: type[R]) -> list[R]:

@@ -56,6 +56,10 @@ class ByteBudget(Generic[K, V]):
         if entry is not None:
             self.used -= entry[1]
 
+    def values(self) -> list[V]:
+        """What is kept, the least recently used first."""
+        return [value for value, _ in self._entries.values()]
+
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 
 _BUCKETS = 4096
 
@@ -32,6 +33,14 @@ class Digests:
 
     def __init__(self) -> None:
         self._buckets = [array("Q") for _ in range(_BUCKETS)]
+        self.loaded = False
+        """Whether what was stored before has been taken in."""
+
+    def load(self, stored: Iterable[int]) -> None:
+        """Take in what was stored before."""
+        for digest in stored:
+            self.add(digest)
+        self.loaded = True
 
     def __contains__(self, digest: int) -> bool:
         bucket = self._buckets[digest % _BUCKETS]

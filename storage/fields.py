@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer
@@ -60,6 +60,49 @@ def to_timestamp(ms: int) -> datetime:
 def from_timestamp(moment: datetime) -> int:
     """Epoch milliseconds of a naive UTC datetime from SQL."""
     return round((moment - EPOCH) / timedelta(milliseconds=1))
+
+
+def time_of(value: object, zone: tzinfo | None) -> int:
+    """Epoch milliseconds of what a caller gave: milliseconds, or ISO 8601; without an offset it is of `zone`.
+
+    None is the zone of the machine. A date is the start of that day. Of two equal local times, in autumn, it is the
+    first.
+
+    Raises:
+        ValueError: it is neither, or a local time that the clock skips. The text says which.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return _representable(int(value))
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        if text.isdecimal() and len(text) > len("20240309"):  # some would pass as a date with a time after any letter
+            return _milliseconds(text)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return _representable(round(moment.timestamp() * 1000))
+        seconds = moment.replace(tzinfo=zone, microsecond=0).timestamp()
+        read_back = datetime.fromtimestamp(seconds, zone).replace(tzinfo=None, fold=0)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("a time is ISO 8601 or epoch milliseconds") from None
+    if read_back != moment.replace(microsecond=0) and not _is_date(text):
+        where = f"in {zone}" if zone is not None else "here"
+        raise ValueError(f"{text} does not exist {where}, the clock skips it; say another time or add an offset")
+    return _representable(round(seconds * 1000) + round(moment.microsecond / 1000))
+
+
+def _milliseconds(text: str) -> int:
+    """Of a number that came as a text. With fewer digits it may be seconds."""
+    if not 12 <= len(text) <= 15:
+        raise ValueError(text)
+    return _representable(int(text))
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 # What passes these checks can be stored and read again: an error in the writer would hit everybody's requests.

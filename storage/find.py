@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from storage.errors import Invalid
-from storage.fields import from_timestamp, to_timestamp
+from storage.fields import from_timestamp, time_of, to_timestamp
 from storage.predicate import Predicate
 from storage.row import Column, Row, by_name, column_list, columns
 from storage.store import Store, table_of
@@ -126,7 +126,10 @@ def _plain(column: Column, value: Any) -> str:
 def _parameter(column: Column, value: Any, zone: tzinfo | None) -> Any:
     match column.sql:
         case "TIMESTAMP":
-            return moment(column, value, zone)
+            try:
+                return to_timestamp(time_of(value, zone))
+            except ValueError as error:
+                raise Invalid(f"{column.name}: {error}.") from None
         case "BOOLEAN" if isinstance(value, bool):
             return value
         case "BIGINT" | "DOUBLE" if isinstance(value, int | float) and not isinstance(value, bool):
@@ -151,23 +154,6 @@ def _meant(column: Column, value: str) -> str:
     if refers is not None and refers.typed and named is not None and named.table not in refers.tables:
         raise Invalid(f"{column.name} is an id of {' or '.join(refers.tables)}; '{value}' is one of {named.table}.")
     return value
-
-
-def moment(column: Column, value: Any, zone: tzinfo | None) -> datetime:
-    """The time that a caller gave for `column`. Without an offset it is of `zone` (None: the machine's).
-
-    Raises:
-        Invalid: it is neither epoch milliseconds nor ISO 8601.
-    """
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return to_timestamp(int(value))
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=zone)
-        return to_timestamp(round(time.timestamp() * 1000))
-    except (TypeError, ValueError, OverflowError, OSError):
-        raise Invalid(f"{column.name} takes epoch milliseconds or an ISO 8601 time.") from None
 
 
 async def find(
@@ -203,6 +189,13 @@ async def find(
     found = [table.loaded(row) for row in rows[:limit]]
     next_cursor = _encoded(by, found[-1]) if len(rows) > limit else None
     return [store.current(row) for row in found], next_cursor
+
+
+async def count(store: Store, table: type[Row], seen: Predicate) -> int:
+    """How many rows fulfil `seen`."""
+    text, values = seen.sql("t")
+    ((found,),) = await store.database.select(f'SELECT count(*) FROM "{table.table}" t WHERE {text}', values)
+    return int(found)
 
 
 def _after(by: Order, position: tuple[Any, int]) -> tuple[str, list[Any]]:

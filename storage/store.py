@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
 from functools import partial
 from typing import TypeVar, cast
 
+from storage.arrivals import Arrivals
 from storage.batch import Changes, Receipt
 from storage.cache import ByteBudget, Loads
 from storage.commit import fold
 from storage.database import Database
 from storage.digests import Digests, knowledge_digest
+from storage.due import Due
 from storage.index.opening import Index
 from storage.loader import Loader
+from storage.members import Members
+from storage.mentions import Mentions
 from storage.pages import MessagePages
 from storage.row import Row, by_name, column_list
-from storage.tables import BY_NAME, BY_PREFIX, Conversation, Knowledge, Message, Participant, Tag, User
+from storage.tables import (
+    BY_NAME,
+    BY_PREFIX,
+    Comment,
+    Conversation,
+    Follow,
+    Knowledge,
+    Message,
+    Participant,
+    Reaction,
+    Tag,
+    User,
+)
 from storage.timeline import Timeline
 
 R = TypeVar("R", bound=Row)
 Lookup = tuple[type[Row], str, str]
 
 HOT_LOOKUPS: frozenset[tuple[type[Row], str]] = frozenset(
-    {(Participant, "conversation_id"), (User, "email"), (Tag, "name")}
+    [
+        (Participant, "conversation_id"),
+        (User, "email"),
+        (Tag, "name"),
+        (Reaction, "message_id"),
+        (Follow, "follower_id"),
+    ]
 )
 """Questions by another field than the id that most requests ask: answered from memory."""
 
 RECENT_RECEIPTS_BYTES = 8 << 20
-
-
 _SIZED = (str, list, dict)
 
 
@@ -48,8 +68,7 @@ class Store:
     """Committed rows, for reading. Everything here is consistent with what has been acknowledged.
 
     `rows_bytes` and `messages_bytes` bound the caches; `message_times` are the derived times of conversations that the
-    file does not have yet; `zone` is that of times without an offset (None: the
-    machine's).
+    file does not have yet; `zone` is that of times without an offset (None: the machine's).
     """
 
     def __init__(
@@ -65,8 +84,16 @@ class Store:
     ) -> None:
         self.database = database
         self.index = index
+        self.listeners: list[Callable[[Changes], None]] = [index.follow]
+        """Who hears of every batch that was made durable, when it can be read already; must not block."""
         self.zone = zone
         self.roster = Timeline()
+        self.timelines: dict[tuple[type[Row], str], Timeline] = {
+            (Participant, "conversation_id"): self.roster,
+            (Reaction, "message_id"): Timeline(),
+            (Comment, "message_id"): Timeline(),
+        }
+        """Where the rows of a parent are, by the table and the field that names the parent."""
         self.known_texts = Digests()
         self.receipts: ByteBudget[str, Receipt] = ByteBudget(RECENT_RECEIPTS_BYTES, lambda r: 300 + len(r.result))
         self.deletions = 0
@@ -77,7 +104,13 @@ class Store:
         # A conversation has several participants, so the answers to lookups take most of the room.
         self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 3, row_size)
         self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 3, rows_size)
-        self.pages = MessagePages(messages_bytes, partial(self.rows_at, Message))
+        self.pages = MessagePages(messages_bytes, partial(self.rows_at, Message), self._message_seqs)
+        self.members = Members(database)
+        self.mentions = Mentions(database)
+        self.due = Due(database)
+        self.arrivals = Arrivals(partial(self.remembered_where, Participant, "conversation_id"))
+        # Who is woken by an arrival finds the others current.
+        self.listeners += [self.members.follow, self.mentions.follow, self.due.follow, self.arrivals.follow]
         self._loaders: dict[type[Row], Loader[Row]] = {}
 
     # -- rows by id ------------------------------------------------------------------------------------------------
@@ -108,6 +141,14 @@ class Store:
         if loader is None:
             loader = self._loaders[table] = cast("Loader[Row]", Loader(self.database, table))
         return cast("dict[int, R]", await loader.rows(seqs))
+
+    async def _message_seqs(self, conversation: str, before: int | None, limit: int) -> list[int]:
+        """The newest messages of a conversation below a commit number, descending: a scan of 3 ms at a million."""
+        found = await self.database.select(
+            f'SELECT seq FROM "{Message.table}" WHERE "conversationId" = ? AND seq < ? ORDER BY seq DESC LIMIT ?',
+            [conversation, self._published_seq if before is None else before, limit],
+        )
+        return [seq for (seq,) in found]
 
     async def row_anywhere(self, row_id: str) -> Row | None:
         """The committed row of that id in any table, or None."""
@@ -194,8 +235,13 @@ class Store:
             self._lookups.put((table, field, value), cast("dict[str, Row]", rows))
         return rows
 
-    async def warm(self, conversations: Sequence[str]) -> None:
-        """Bring conversations and who takes part in them into memory, with one query for each."""
+    async def warm(self, conversations: Sequence[str]) -> bool:
+        """Bring conversations and who takes part in them into memory, while there is room; whether there was.
+
+        A part of what each cache may take is left to those who ask.
+        """
+        if self._rows.used > 0.8 * self._rows.budget or self._lookups.used > 0.8 * self._lookups.budget:
+            return False
         await self.rows(conversations, keep=True)
         await self.roster.ready()
         seqs = [seq for conversation in conversations for seq in self.roster.after(conversation, 0)]
@@ -209,15 +255,17 @@ class Store:
         for name, rows in answers.items():
             if not loads[name].stale:
                 self._lookups.put(keys[name], rows)
+        return True
 
     def remembered_where(self, table: type[R], field: str, value: str) -> dict[str, R] | None:
         """The answer of `rows_where` if it is in memory."""
         return cast("dict[str, R] | None", self._lookups.get((table, field, value)))
 
     async def _select_where(self, table: type[R], field: str, value: str) -> Sequence[R]:
-        if table is Participant and field == "conversation_id":
-            await self.roster.ready()
-            rows = await self.rows_at(table, self.roster.after(value, 0))
+        timeline = self.timelines.get((table, field))
+        if timeline is not None and timeline.loaded:
+            seqs = timeline.after(value, 0)
+            rows = await self.rows_at(table, seqs) if seqs else {}
             return [rows[seq] for seq in sorted(rows)]
         name = table.model_fields[field].alias or field
         condition = f'list_contains("{name}", ?)' if by_name(table)[name].sql.endswith("[]") else f'"{name}" = ?'
@@ -251,16 +299,26 @@ class Store:
             self.known_texts.add(knowledge_digest(knowledge.owner_id, knowledge.content))
         for _, edited in changes.updated(Knowledge):
             self.known_texts.add(knowledge_digest(edited.owner_id, edited.content))
-        for participant in changes.inserted(Participant):
-            self.roster.add(participant.conversation_id, participant.seq)
+        self._publish_places(changes)
+        for key, receipt in changes.receipts.items():
+            self.receipts.put(key, receipt)
+        for listener in self.listeners:
+            listener(changes)
+
+    def _publish_places(self, changes: Changes) -> None:
+        for (table, field), timeline in self.timelines.items():
+            for new in changes.inserted(table):
+                timeline.add(getattr(new, field), new.seq)
+            for old in changes.deleted(table):
+                timeline.remove(getattr(old, field), old.seq)
         for gone in changes.deleted(Conversation):
+            for seq in self.pages.timeline.of(gone.id):
+                for table in (Reaction, Comment):
+                    self.timelines[table, "message_id"].forget(f"{Message.prefix}_{seq}")
             self.pages.forget(gone.id)
             self.roster.forget(gone.id)
             self.message_times.pop(gone.id, None)
             self._unfolded.discard(gone.id)
-        for key, receipt in changes.receipts.items():
-            self.receipts.put(key, receipt)
-        self.index.follow(changes)
 
     def _forget_all(self) -> None:
         self._loads.touch_all()

@@ -139,6 +139,7 @@ class Participant(Row):
     is_removed: bool
     added_at: Time
     last_read_seq: Annotated[Seq | None, Ext] = Field(None, description="everything up to this message is read")
+    last_mention_seq: Annotated[Seq | None, Ext] = Field(None, description="mentions up to this message are read")
 
     @property
     def member_id(self) -> str:
@@ -284,7 +285,9 @@ class Reminder(Row):
     message: str
     remind_at: Time
     related_entity: str | None = Field(None, description="id of any row it is about")
-    status: Annotated[Literal["pending", "fired"] | None, Ext] = None
+    status: Annotated[Literal["pending", "fired", "read"] | None, Ext] = Field(
+        None, description="pending, fired when due, read when acknowledged; absent when it was due before its import"
+    )
     fired_at: Annotated[Time | None, Ext] = None
 
 

@@ -1,4 +1,4 @@
-"""Which messages, and which participants, a conversation has: `by_conversationId` as 8 bytes a row in memory.
+"""Which messages and participants a conversation has, and what hangs on a message: 8 bytes a row in memory.
 
 DuckDB's planner does not use an index for "the last n of a conversation": at a million messages that scan takes 17 to
 23 ms, fetching 50 rows by their key 5 ms.
@@ -8,59 +8,85 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import anyio
 
 
 class Timeline:
-    """The `seq` of every row by conversation, in order. Loaded behind the first answers; additions never wait."""
+    """The `seq` of every row by its parent, in order. Loaded behind the first answers; changes never wait."""
 
     def __init__(self) -> None:
         self._seqs: dict[str, array[int]] = {}
         self._early: list[tuple[str, int]] = []
+        self._removed: list[tuple[str, int]] = []
         self._forgotten: set[str] = set()
         self._loaded = anyio.Event()
 
     def load(self, stored: Iterable[tuple[str, list[int]]]) -> None:
         """Take what the database had; rows that were added meanwhile follow."""
-        self._seqs = {conversation: array("q", seqs) for conversation, seqs in stored}
+        self._seqs = {parent: array("q", sorted(seqs)) for parent, seqs in stored}
         early, self._early = self._early, []
         self._loaded.set()
-        for conversation, seq in early:
-            self.add(conversation, seq)
-        for conversation in self._forgotten:
-            self.forget(conversation)
+        for parent, seq in early:
+            self.add(parent, seq)
+        removed, self._removed = self._removed, []
+        for parent, seq in removed:
+            self.remove(parent, seq)
+        for parent in self._forgotten:
+            self.forget(parent)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether what was stored is there."""
+        return self._loaded.is_set()
 
     async def ready(self) -> None:
         """Wait until what was stored is loaded."""
-        await self._loaded.wait()
+        if not self._loaded.is_set():  # waiting for what is there would cost a pass of the loop
+            await self._loaded.wait()
 
-    def add(self, conversation: str, seq: int) -> None:
+    def add(self, parent: str, seq: int) -> None:
         """Note a new row; `seq` only grows."""
         if not self._loaded.is_set():
-            self._early.append((conversation, seq))
+            self._early.append((parent, seq))
             return
-        seqs = self._seqs.setdefault(conversation, array("q"))
+        seqs = self._seqs.setdefault(parent, array("q"))
         if not seqs or seqs[-1] < seq:
             seqs.append(seq)
 
-    def forget(self, conversation: str) -> None:
-        """Drop a deleted conversation."""
-        self._seqs.pop(conversation, None)
+    def remove(self, parent: str, seq: int) -> None:
+        """Drop one row."""
         if not self._loaded.is_set():
-            self._forgotten.add(conversation)
+            self._removed.append((parent, seq))
+            return
+        seqs = self._seqs.get(parent, array("q"))
+        place = bisect_left(seqs, seq)
+        if place < len(seqs) and seqs[place] == seq:
+            del seqs[place]
+        if not seqs:
+            self._seqs.pop(parent, None)
 
-    def before(self, conversation: str, seq: int | None, limit: int) -> tuple[array[int], bool]:
+    def forget(self, parent: str) -> None:
+        """Drop a deleted parent."""
+        self._seqs.pop(parent, None)
+        if not self._loaded.is_set():
+            self._forgotten.add(parent)
+
+    def of(self, parent: str) -> Sequence[int]:
+        """All rows of a parent, ascending: as they are now, not a copy."""
+        return self._seqs.get(parent, ())
+
+    def before(self, parent: str, seq: int | None, limit: int) -> tuple[array[int], bool]:
         """The last `limit` rows (ascending) below `seq`, and whether there are earlier ones."""
-        seqs = self._seqs.get(conversation, array("q"))
+        seqs = self._seqs.get(parent, array("q"))
         end = len(seqs) if seq is None else bisect_left(seqs, seq)
         start = max(0, end - limit)
         return seqs[start:end], start > 0
 
-    def after(self, conversation: str, seq: int) -> array[int]:
+    def after(self, parent: str, seq: int) -> array[int]:
         """The rows above `seq`, ascending."""
-        seqs = self._seqs.get(conversation, array("q"))
+        seqs = self._seqs.get(parent, array("q"))
         return seqs[bisect_right(seqs, seq) :]
 
     def count(self) -> int:

@@ -28,6 +28,11 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _good(token: AccessToken, now: int) -> bool:
+    expires = token.expiration_time
+    return token.revoked_time is None and (expires is None or expires > now)
+
+
 class Tokens:
     """The access tokens of a data directory. All of them are held in memory: a check costs a hash."""
 
@@ -94,13 +99,16 @@ class Tokens:
     async def check(self, text: str) -> AccessToken | None:
         """The token of that text, if it is known, not revoked and not expired."""
         token, now = self._by_hash.get(digest(text)), _now()
-        if token is None or token.revoked_time is not None:
-            return None
-        if token.expiration_time is not None and token.expiration_time <= now:
+        if token is None or not _good(token, now):
             return None
         if now - (token.last_used_time or 0) > USE_NOTED_EVERY_MS:
             token = await self._changed(token, last_used_time=now)
         return token
+
+    def is_good(self, token_id: str) -> bool:
+        """Whether the token of that id is known, not revoked and not expired."""
+        now = _now()
+        return any(token.id == token_id and _good(token, now) for token in self._by_hash.values())
 
     async def _changed(self, token: AccessToken, **times: int) -> AccessToken:
         after = token.changed(**times)

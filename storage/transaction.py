@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from storage.digests import knowledge_digest
 from storage.errors import Invalid
 from storage.row import Result, Row
 from storage.store import HOT_LOOKUPS, Store, native_seq
-from storage.tables import Conversation, Knowledge, Tag
+from storage.tables import Conversation, Knowledge, Participant, Tag
 from storage.view import View
 
 R = TypeVar("R", bound=Row)
@@ -94,9 +95,24 @@ class Transaction(View):
             return await load()
         raise Miss(load, (value, None))
 
+    async def bring_participants(self, conversations: Collection[str]) -> None:
+        """Have the participants of these conversations in memory, where `where` finds them."""
+        field = "conversation_id"
+        missing = [one for one in conversations if self.store.remembered_where(Participant, field, one) is None]
+
+        async def load() -> bool:
+            await asyncio.gather(*(self.store.rows_where(Participant, field, one) for one in missing))
+            return True
+
+        if missing and self._may_wait:
+            await load()
+        elif missing:
+            raise Miss(load, (missing[0], None))
+
     def may_be_known(self, owner_id: str, content: str) -> bool:
         """Whether that owner may have knowledge of that text; if not, nobody needs to look."""
-        if knowledge_digest(owner_id, content) in self.store.known_texts:
+        known = self.store.known_texts
+        if not known.loaded or knowledge_digest(owner_id, content) in known:
             return True
         staged = (row for changes in self.overlays for row in changes.rows.get(Knowledge, {}).values())
         return any(isinstance(row, Knowledge) and row.content == content for row in staged)
@@ -113,7 +129,8 @@ class Transaction(View):
     async def drop_conversation(self, conversation: Conversation) -> None:
         """Stage the end of a conversation with its messages, participants, comments and reactions."""
         await self.settle()
-        self.changes.dropped.append(conversation.id)
+        participants = await self.where(Participant, "conversation_id", conversation.id)
+        self.changes.dropped[conversation.id] = tuple(p.member_id for p in participants if not p.is_removed)
         self.changes.delete(conversation)
 
     async def drop_tag(self, tag: Tag) -> None:

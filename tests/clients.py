@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -21,9 +22,10 @@ from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from server.config import load_settings
 from server.service import Service, open_service
-from server.session import Session
+from server.session import ALL_SCOPES, Session
 from storage.row import Row
 from storage.transaction import Transaction
+from tools_impl.transcripts import plain
 
 R = TypeVar("R", bound=Row)
 
@@ -64,7 +66,10 @@ class Tools:
         assert not result.is_error, text
         assert result.structured_content is not None
         structured: dict[str, Any] = result.structured_content
-        assert times_as_numbers(json.loads(text), structured) == structured
+        if tool == "list_messages" and arguments.get("format") != "detailed":
+            check_lines(text, structured["messages"])
+        else:
+            assert times_as_numbers(json.loads(text), structured) == structured
         return structured
 
     async def refused(self, tool: str, /, **arguments: Any) -> Refusal:
@@ -118,6 +123,19 @@ def said(result: CallToolResult) -> str:
     return content.text
 
 
+def check_lines(text: str, messages: list[dict[str, Any]]) -> None:
+    """Check that a concise page says every message, in its order: who, when, what."""
+    lines = iter(text.split("\n"))
+    for message in messages:
+        time = datetime.fromtimestamp(message["createdAt"] / 1000, UTC).strftime(" %H:%M ")
+        wanted = plain(message["_id"]) if not re.fullmatch(r"[\w.:@-]+", message["_id"], re.ASCII) else message["_id"]
+        header = next(line for line in lines if line.startswith(f"{wanted} "))
+        assert time in header
+        if message.get("status") != "deleted":
+            for line in message["content"].splitlines() or [""]:
+                assert next(lines) == f"> {line}"
+
+
 def times_as_numbers(text: Any, structured: Any) -> Any:
     """`text` with the ISO times that stand where `structured` has epoch milliseconds turned into such."""
     match text, structured:
@@ -162,8 +180,8 @@ class Swarm:
         admin: bool = False,
     ) -> Tools:
         """A client that calls as the owner, or as another user or agent, who is no admin unless said so."""
-        scopes = {"scopes": USER_SCOPES} if member is not None and not admin else {}
-        session = Session(member or self.service.owner.id, toolsets=toolsets, read_only=read_only, **scopes)
+        scopes = USER_SCOPES if member is not None and not admin else ALL_SCOPES
+        session = Session(member or self.service.owner.id, scopes, toolsets, read_only)
         client = Client(transport(self.service, session), mode=era)
         return Tools(await self._stack.enter_async_context(client))
 

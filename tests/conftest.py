@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.clients import ERAS, Swarm, Tools
+from tests.imports import BASE, Outcome, load
 
 # The machines that run this share their cores: no deadline, and the same examples on each run.
 settings.register_profile("quick", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -39,6 +40,13 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Swar
     """A service that the tests of a module share: each looks at what it made itself."""
     async with Swarm(tmp_path_factory.mktemp("shared") / "data") as opened:
         yield opened
+
+
+@pytest.fixture
+async def filled(swarm: Swarm) -> Swarm:
+    """A swarm with an imported user, agent, tool, prompt and conversation."""
+    assert await load(swarm, *BASE) == Outcome(added=len(BASE))
+    return swarm
 
 
 @pytest.fixture

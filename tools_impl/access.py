@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage.errors import Forbidden, Invalid, NotFound
+from storage.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.predicate import Both, Contains, Either, Everything, Has, Is, Predicate, Refers
 from storage.row import Row
 from storage.store import table_of
@@ -51,7 +51,8 @@ def _participates(me: Caller) -> Predicate:
 
 
 def _conversations(me: Caller) -> Predicate:
-    return Has("id", Conversation, Participant, "conversation_id", _participates(me))
+    takes_part = Has("id", Conversation, Participant, "conversation_id", _participates(me))
+    return Either((Is(Conversation, "created_by", me.id), takes_part))
 
 
 def _in_conversation(table: type[Row]) -> Callable[[Caller], Predicate]:
@@ -141,6 +142,28 @@ async def required_anywhere(view: View, me: Caller, row_id: str) -> Row:
         table = table_of(row_id)
         raise NotFound(f"No row '{row_id}'.", table=table.table if table else None, id=row_id)
     return row
+
+
+def answers_for(me: Caller, member: User | Agent) -> bool:
+    """Whether `member` is the caller or an agent of the caller's, for whom they may act."""
+    creator = member.created_by if isinstance(member, Agent) else None
+    return me.admin or member.id == me.id or (creator is not None and creator == me.user_id)
+
+
+async def required_own_agent(view: View, me: Caller, agent_id: str) -> Agent:
+    """The agent of that id, if the caller may act for it.
+
+    Raises:
+        NotFound, Invalid: there is none.
+        Forbidden: it is somebody else's.
+        Conflict: it is deactivated.
+    """
+    agent = await required(view, me, Agent, agent_id)
+    if not answers_for(me, agent):
+        raise Forbidden(f"'{agent.id}' is not an agent of yours.")
+    if agent.deactivated_at is not None:
+        raise Conflict(f"'{agent.id}' ({agent.name}) is deactivated.")
+    return agent
 
 
 async def required_to_change(view: View, me: Caller, row: Row) -> None:

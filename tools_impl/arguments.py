@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema
 
 from storage.fields import ConversationId as _ConversationId
 from storage.fields import ParticipantId as _ParticipantId
-from storage.fields import ref
+from storage.fields import ref, time_of
 
 NAME_CHARS = 200
 TEXT_CHARS = 20_000
@@ -54,15 +53,9 @@ FIELD_TYPES: dict[str, Any] = {
 """What `update` takes for fields of these names; other texts are `Text`, the rest is of its declared type."""
 
 
-def _moment(value: object) -> object:
-    """Epoch milliseconds of an ISO 8601 time; one without an offset is of the machine's zone."""
-    if not isinstance(value, str):
-        return value
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("a time is ISO 8601 or epoch milliseconds") from None
-    return round(moment.timestamp() * 1000)
+def _time(value: object, info: ValidationInfo) -> int:
+    """What a caller gave as a time; the context of the validation says in which `zone` one without an offset is."""
+    return time_of(value, (info.context or {}).get("zone"))
 
 
-Time = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string"}), Field(description="ISO 8601")]
+Time = Annotated[int, BeforeValidator(_time), WithJsonSchema({"type": "string"}), Field(description="ISO 8601")]

@@ -9,6 +9,7 @@ from pydantic import Field
 from storage.errors import Forbidden, Invalid
 from storage.tables import Conversation, Participant, User
 from storage.transaction import Transaction
+from storage.view import View
 from tools_impl.access import required
 from tools_impl.arguments import ConversationId, Members, Name, RowId, Tags
 from tools_impl.caller import Caller
@@ -68,7 +69,8 @@ async def add_participant(
     if not present.is_removed:
         return present
     await _may_add(tx, me, conversation)
-    return tx.update(present, is_removed=False, status="active")
+    # Who was blocked stays so: others must not undo it by having them leave and come back.
+    return tx.update(present, is_removed=False)
 
 
 def _member_id(kind: str, user_id: str | None, agent_id: str | None) -> str:
@@ -79,8 +81,13 @@ def _member_id(kind: str, user_id: str | None, agent_id: str | None) -> str:
 
 
 async def _may_add(tx: Transaction, me: Caller, conversation: Conversation) -> None:
-    if me.admin or conversation.created_by == me.user_id:
-        return
-    mine = await participant_for(tx, conversation.id, me.id)
-    if mine is None or mine.is_removed or mine.status != "active":
+    if not await may_shape(tx, me, conversation):
         raise Forbidden(f"Only active participants of '{conversation.id}' add others.")
+
+
+async def may_shape(view: View, me: Caller, conversation: Conversation) -> bool:
+    """Whether the caller may change what a conversation is made of: an active participant, or its creator."""
+    if me.admin or conversation.created_by == me.user_id:
+        return True
+    mine = await participant_for(view, conversation.id, me.id)
+    return mine is not None and not mine.is_removed and mine.status == "active"

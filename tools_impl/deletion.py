@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from storage.errors import Conflict
@@ -24,22 +25,40 @@ from storage.tables import (
     User,
 )
 from storage.transaction import Transaction
+from tools_impl.access import visible
+from tools_impl.caller import Caller
 
 MENTIONED_USES = 5
 LOCAL_OWNER_SEQ = 1
 """The first row ever written is the local owner, as whom clients without `--as` call."""
 
 
-async def delete_row(tx: Transaction, row: Row) -> Deletion:
+WORDS: dict[type[Row], str] = {
+    User: "deactivated if anything is theirs, and the name kept; otherwise gone. Their reminders and follows go",
+    Agent: "deactivated if it has a history, and the name kept; otherwise gone with its grants, attachments and places "
+    "in teams. Its reminders and follows go",
+    Tool: "refused while an agent has it",
+    Prompt: "refused while it is attached",
+    Conversation: "takes its messages, participants, comments, reactions and attachments along",
+    Participant: "sets `isRemoved`; what they wrote stays",
+    Message: "leaves a tombstone: content, vector, attachments and meta are cleared, comments and reactions kept",
+    AgentTool: "leaves the agent's `tools` as well",
+    Attachment: "leaves the agent's `attachedPrompts` as well",
+    Tag: "leaves the `tags` of every row as well",
+}
+"""What deleting a row of a table means, for people; of the others it just goes."""
+
+
+async def delete_row(tx: Transaction, me: Caller, row: Row) -> Deletion:
     """Stage the end of a row and of what hangs on it.
 
     Raises:
         Conflict: it is in use, or gone already.
     """
-    return Deletion(_id=row.id, outcome=await _delete(tx, row))
+    return Deletion(_id=row.id, outcome=await _delete(tx, me, row))
 
 
-async def _delete(tx: Transaction, row: Row) -> Literal["deleted", "tombstone", "deactivated", "removed"]:
+async def _delete(tx: Transaction, me: Caller, row: Row) -> Literal["deleted", "tombstone", "deactivated", "removed"]:
     match row:
         case Message():
             _leave_tombstone(tx, row)
@@ -54,7 +73,7 @@ async def _delete(tx: Transaction, row: Row) -> Literal["deleted", "tombstone", 
         case Tag():
             await tx.drop_tag(row)
         case Tool() | Prompt():
-            await _refuse_if_used(tx, row)
+            await _refuse_if_used(tx, me, row)
             tx.delete(row)
         case AgentTool():
             await _forget_grant(tx, row)
@@ -103,6 +122,8 @@ async def _has_history(tx: Transaction, member: User | Agent, field: str) -> boo
     if await tx.where(Event, "created_by", member.id) or await tx.where(Event, "participants", member.id):
         return True
     if isinstance(member, User):
+        if await tx.where(Agent, "updated_by", member.id):
+            return True
         created: tuple[type[Row], ...] = (Agent, Tool, Prompt, Conversation, Attachment, Tag)
         for table in created:
             if await tx.where(table, "created_by", member.id):
@@ -119,16 +140,20 @@ async def _leave_teams(tx: Transaction, agent: Agent) -> None:
         tx.update(leader, delegates_to=[member for member in leader.delegates_to or () if member != agent.id])
 
 
-async def _refuse_if_used(tx: Transaction, row: Tool | Prompt) -> None:
+async def _refuse_if_used(tx: Transaction, me: Caller, row: Tool | Prompt) -> None:
+    uses: Sequence[AgentTool | Attachment]
     if isinstance(row, Tool):
-        uses = [grant.agent_id for grant in await tx.where(AgentTool, "tool_id", row.id)]
-        way = "Take it from their tools"
+        uses, way = await tx.where(AgentTool, "tool_id", row.id), "Take it from their tools"
     else:
-        uses = [attachment.owner_id for attachment in await tx.where(Attachment, "prompt_id", row.id)]
-        way = "Detach it"
-    if uses:
-        shown = ", ".join(uses[:MENTIONED_USES]) + (" and others" if len(uses) > MENTIONED_USES else "")
-        raise Conflict(f"'{row.id}' is in use by {shown}. {way} first.", uses=uses)
+        uses, way = await tx.where(Attachment, "prompt_id", row.id), "Detach it"
+    if not uses:
+        return
+    # Who must not see a private agent hears of a use, but not of whose.
+    seen = [use for use in uses if await visible(me, type(use)).holds(use, tx)]
+    users = [use.agent_id if isinstance(use, AgentTool) else use.owner_id for use in seen]
+    named = users[:MENTIONED_USES]
+    parts = [", ".join(named)] * bool(named) + ["others"] * (len(uses) > len(named))
+    raise Conflict(f"'{row.id}' is in use by {' and '.join(parts)}. {way} first.", uses=users)
 
 
 async def _forget_grant(tx: Transaction, grant: AgentTool) -> None:

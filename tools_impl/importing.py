@@ -33,8 +33,13 @@ from tools_impl.import_lines import Line
 CLOCK_SKEW_MS = 5 * 60_000
 """How far ahead of this machine's clock `createdAt` may be. New rows are never dated before those there are."""
 
-_TWINS = {Agent: frozenset({"tools", "attached_prompts"}), Conversation: frozenset({"last_message_time"})}
-"""Fields that follow from other rows."""
+_TWINS: dict[type[Row], frozenset[str]] = {Agent: frozenset({"tools", "attached_prompts"})}
+"""Lists that follow from other rows, and may have grown."""
+_OURS: dict[type[Row], frozenset[str]] = {
+    Conversation: frozenset({"last_message_time"}),
+    Reminder: frozenset({"status", "fired_at"}),
+}
+"""Fields that the hub itself moves on."""
 
 
 class ImportReport(Result):
@@ -137,13 +142,13 @@ def _difference(stored: Row, line: Line) -> str | None:
     What follows from other rows may have grown since.
     """
     given, there = line.row.__dict__, stored.__dict__
-    derived = _TWINS.get(type(stored), frozenset())
+    twins, ours = (fields.get(type(stored), frozenset()) for fields in (_TWINS, _OURS))
     for column in columns(type(stored)):
         name = column.attribute
-        if name in ("id", "seq", "rev") or (name == "created_at" and not line.dated):
+        if name in ("id", "seq", "rev") or name in ours or (name == "created_at" and not line.dated):
             continue
-        if name in derived:
-            if name != "last_message_time" and not set(given[name] or ()) <= set(there[name] or ()):
+        if name in twins:
+            if not set(given[name] or ()) <= set(there[name] or ()):
                 return column.name
         elif given[name] != there[name]:
             return column.name
@@ -160,6 +165,8 @@ def _stage(known: Known, line: Line, same: Row | None) -> None:
     if same is not None and line.row_id is None:
         known.complete(same, row)
         return
+    if isinstance(row, Reminder) and row.status is None and row.remind_at > known.tx.now:
+        row = row.changed(status="pending")  # what was due elsewhere does not fire here
     placed = known.place(row, line.row_id, row.created_at if line.dated else known.tx.now)
     if same is not None:
         known.tx.delete(same)

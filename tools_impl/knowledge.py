@@ -9,10 +9,10 @@ from pydantic import Field
 from storage.errors import Forbidden, Invalid
 from storage.find import find
 from storage.predicate import Both, Contains, Everything, Has, Not
-from storage.tables import Agent, Knowledge, User
+from storage.tables import Agent, Knowledge
 from storage.transaction import Transaction
 from storage.view import View
-from tools_impl.access import required, required_anywhere, visible
+from tools_impl.access import answers_for, required, required_anywhere, visible
 from tools_impl.arguments import PAGE_DEFAULT, Content, Cursor, Ids, Limit, MemberId, RowId, TagName, Tags, Vector
 from tools_impl.caller import Caller
 from tools_impl.pages import Page
@@ -40,7 +40,8 @@ async def add_knowledge(
     owner = await member_of(tx, me, owner_id)
     if isinstance(owner, Agent) != (owner_type == "agent"):
         raise Invalid(f"'{owner_id}' is {'an agent' if isinstance(owner, Agent) else 'a user'}, not {owner_type}.")
-    _may_teach(me, owner)
+    if not answers_for(me, owner):
+        raise Forbidden(f"'{owner.id}' is neither you nor an agent of yours.")
     check_vector(tx, vector)
     await check_sources(tx, me, owner.id, sources, supersedes)
     known = await _same_text(tx, owner.id, content)
@@ -84,12 +85,6 @@ async def check_sources(
         replaced = await required(view, me, Knowledge, supersedes)
         if replaced.owner_id != owner_id:
             raise Invalid(f"'{supersedes}' belongs to '{replaced.owner_id}', not to '{owner_id}'.")
-
-
-def _may_teach(me: Caller, owner: User | Agent) -> None:
-    creator = owner.created_by if isinstance(owner, Agent) else None
-    if not (me.admin or owner.id == me.id or (creator is not None and creator == me.user_id)):
-        raise Forbidden(f"'{owner.id}' is neither you nor an agent of yours.")
 
 
 async def search_knowledge_by_tag(

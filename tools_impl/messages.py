@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic_core import from_json, to_json
+from pydantic import Field
 
 from storage.errors import Forbidden, Invalid
 from storage.fields import Step
-from storage.row import Result
-from storage.tables import Agent, Conversation, Message, Participant, User
-from storage.tails import Lines
+from storage.tables import Agent, Conversation, Message, Participant
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import required
@@ -27,7 +24,10 @@ from tools_impl.arguments import (
     Tags,
     Vector,
 )
+from tools_impl.authors import authors_of
 from tools_impl.caller import Caller
+from tools_impl.mentions import add_mentioned
+from tools_impl.message_page import MessagePage
 from tools_impl.shared import check_vector, ensure_tags
 
 
@@ -45,17 +45,18 @@ async def send_message(
     vector: Vector | None = None,
     meta: Meta = None,
 ) -> Message:
-    """Post a message to a conversation, as yourself or as an agent you own.
+    """Post a message to a conversation, as yourself or as an agent you own. `@[Name](agent:ID)` mentions: it notifies.
 
     Raises:
         NotFound: no such conversation.
         Forbidden: the author is somebody else, was removed, or is blocked; or `kind` is system.
     """
     conversation = await required(tx, me, Conversation, conversation_id)
-    author = await _author(tx, me, conversation, author_participant_id)
+    author = await author_for(tx, me, conversation, author_participant_id)
     if kind == "system" and not me.admin:
         raise Forbidden("Messages of kind 'system' come from the hub and from admins.")
     check_vector(tx, vector)
+    await add_mentioned(tx, me, conversation, author, content)
     return tx.insert(
         Message,
         conversation_id=conversation.id,
@@ -72,15 +73,15 @@ async def send_message(
     )
 
 
-async def _author(tx: Transaction, me: Caller, conversation: Conversation, named: str | None) -> Participant:
+async def author_for(tx: Transaction, me: Caller, conversation: Conversation, named: str | None = None) -> Participant:
     """The participant who writes: the caller's, or that of an agent the caller may speak for."""
     participants = await tx.where(Participant, "conversation_id", conversation.id)
     if named is None:
         author = next((p for p in participants if p.member_id == me.id), None)
         if author is None:
             raise Forbidden(
-                f"You take no part in '{conversation.id}'. Join with add_participant, or name the authorParticipantId "
-                "of an agent of yours that does.",
+                f"You take no part in '{conversation.id}'. Join with add_participant, or say with `as` which agent of "
+                "yours does.",
             )
     else:
         author = next((p for p in participants if p.id == named), None)
@@ -107,42 +108,13 @@ async def _speaks_for(tx: Transaction, me: Caller, author: Participant) -> bool:
     return True
 
 
-class MessagePage(Result):
-    """A page of a conversation. What repeats is said once: `conversation`, and `authors` by participant."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    table: ClassVar[str] = "messages"
-
-    conversation: dict[str, Any]
-    authors: dict[str, dict[str, Any]]
-    messages: Lines
-    next_cursor: str | None = None
-
-    def wire(self) -> dict[str, Any]:
-        """See `Result`."""
-        data: dict[str, Any] = from_json(self.structured())
-        return data
-
-    def structured(self) -> str:
-        """See `Result`; the messages were rendered when they were stored."""
-        return self._around(self.messages.structured())
-
-    def text(self) -> str:
-        """See `Result`."""
-        return self._around(self.messages.text())
-
-    def _around(self, messages: str) -> str:
-        head = to_json({"conversation": self.conversation, "authors": self.authors}).decode()
-        tail = f',"nextCursor":"{self.next_cursor}"' if self.next_cursor is not None else ""
-        return f'{head[:-1]},"messages":{messages}{tail}}}'
-
-
 async def list_messages(
     view: View,
     me: Caller,
     conversation_id: ConversationId,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor | None = None,
+    format: Annotated[Literal["concise", "detailed"], Field(description="of the text: lines, or JSON")] = "concise",
 ) -> MessagePage:
     """Read a conversation: the newest page first, each page oldest to newest; nextCursor goes back in time.
 
@@ -158,6 +130,7 @@ async def list_messages(
         authors=await authors_of(view, conversation.id, set(messages.authors)),
         messages=messages,
         next_cursor=str(messages.seqs[0]) if more and messages else None,
+        concise=format == "concise",
     )
 
 
@@ -165,14 +138,3 @@ def _position(cursor: str) -> int:
     if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
         raise Invalid("That cursor is not one of ours; pass nextCursor as it came.")
     return int(cursor)
-
-
-async def authors_of(view: View, conversation_id: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """Who the given participants of a conversation are: id and name of the user or agent."""
-    authors: dict[str, dict[str, Any]] = {}
-    for participant in await view.where(Participant, "conversation_id", conversation_id):
-        if participant.id in wanted:
-            table: type[User | Agent] = User if participant.kind == "user" else Agent
-            member = await view.find_row(participant.member_id, table)
-            authors[participant.id] = {"_id": participant.member_id, "name": member.name if member else ""}
-    return authors

@@ -10,32 +10,34 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
 from storage.errors import Conflict, Forbidden, Invalid
-from storage.fields import from_timestamp
 from storage.find import find as find_rows
-from storage.find import moment
-from storage.row import Deletion, Row, by_name, columns
+from storage.row import Deletion, Result, Row, by_name, columns
 from storage.tables import (
     BY_NAME,
     Agent,
+    Comment,
     Conversation,
     Event,
     Knowledge,
     Message,
     Participant,
     Prompt,
+    Reminder,
     Tool,
     User,
 )
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import PRIVATE_FIELDS, required_anywhere, required_to_change, shown, visible
-from tools_impl.arguments import FIELD_TYPES, PAGE_DEFAULT, Cursor, Limit, Name, RowId, Text
+from tools_impl.arguments import FIELD_TYPES, PAGE_DEFAULT, Cursor, Limit, Name, RowId, Text, Time
 from tools_impl.caller import Caller
 from tools_impl.deletion import delete_row
+from tools_impl.events import check_span, invited
 from tools_impl.knowledge import check_sources
 from tools_impl.mistakes import field_errors
 from tools_impl.pages import Page
-from tools_impl.shared import check_all, check_team, check_vector, ensure_tags, member_of, sync_attachments, sync_grants
+from tools_impl.related import with_related
+from tools_impl.shared import check_all, check_team, check_vector, ensure_tags, sync_attachments, sync_grants
 from tools_impl.users import email_is_free
 
 IMMUTABLE: dict[str, frozenset[str]] = {
@@ -44,7 +46,7 @@ IMMUTABLE: dict[str, frozenset[str]] = {
     "tools": frozenset({"createdBy"}),
     "prompts": frozenset({"createdBy"}),
     "conversations": frozenset({"createdBy", "lastMessageTime"}),
-    "conversationParticipants": frozenset({"kind", "conversationId", "userId", "agentId", "addedAt"}),
+    "conversationParticipants": frozenset({"kind", "conversationId", "userId", "agentId", "addedAt", "lastMentionSeq"}),
     "conversationMessages": frozenset({"conversationId", "authorParticipantId", "kind"}),
     "agentTools": frozenset({"agentId", "toolId"}),
     "attachments": frozenset({"ownerType", "ownerId", "promptId", "createdBy"}),
@@ -61,13 +63,13 @@ IMMUTABLE: dict[str, frozenset[str]] = {
 ALWAYS_IMMUTABLE = frozenset({"_id", "seq", "rev", "createdAt"})
 
 
-async def get(view: View, me: Caller, id: RowId) -> Row:
-    """One row by its id, of any table. Its `seq` can be passed to `update` as `ifSeq`.
+async def get(view: View, me: Caller, id: RowId) -> Result:
+    """One row by its id, of any table, with what hangs on it. Its `seq` can be passed to `update` as `ifSeq`.
 
     Raises:
         NotFound: no such row, or it is hidden from the caller.
     """
-    return shown(me, await required_anywhere(view, me, id))
+    return await with_related(view, me, shown(me, await required_anywhere(view, me, id)))
 
 
 async def find(
@@ -149,12 +151,8 @@ def _given(row: Row, fields: dict[str, Any], zone: tzinfo | None) -> dict[str, A
             raise Invalid(f"{table.table} has no field '{name}'. What can change: {', '.join(open_to_change)}.")
         if name in fixed:
             raise Invalid(f"'{name}' of {table.table} cannot change. What can: {', '.join(open_to_change)}.")
-    values = {
-        name: from_timestamp(moment(known[name], value, zone)) if known[name].is_time and value is not None else value
-        for name, value in fields.items()
-    }
     try:
-        changes = _changes(table).model_validate(values)
+        changes = _changes(table).model_validate(fields, context={"zone": zone})
     except ValidationError as error:
         raise Invalid(field_errors(error)) from None
     return {name: getattr(changes, name) for name in changes.model_fields_set}
@@ -165,7 +163,8 @@ def _changes(table: type[Row]) -> type[BaseModel]:
     """The fields of a table with the limits of arguments."""
     fields: dict[str, Any] = {}
     for column in columns(table):
-        kind = FIELD_TYPES.get(column.attribute, Text if column.annotation is str else column.annotation)
+        other = Time if column.is_time else Text if column.annotation is str else column.annotation
+        kind = FIELD_TYPES.get(column.attribute, other)
         fields[column.attribute] = (kind | None if column.optional else kind, None)
     return create_model(f"{table.__name__}Changes", __config__=ConfigDict(alias_generator=to_camel), **fields)
 
@@ -186,14 +185,32 @@ async def _consistent(tx: Transaction, me: Caller, row: Row, changes: dict[str, 
             checked |= await _checked_agent(tx, me, row, checked)
         case Participant() if not me.admin:
             await _may_change_participant(tx, me, row, checked)
-        case Message() if checked.get("status") == "deleted":
-            raise Invalid(f"'{row.id}' is deleted with delete, not by its status.")
+        case Message() | Comment():
+            await _may_edit(tx, me, row, checked)
         case Knowledge():
             await check_sources(tx, me, row.owner_id, checked.get("sources"), checked.get("supersedes"))
         case Event():
-            for member in checked.get("participants") or ():
-                await member_of(tx, me, member)
+            check_span(checked.get("start_time") or row.start_time, checked.get("end_time") or row.end_time)
+            if "participants" in checked:
+                checked["participants"] = await invited(tx, me, checked["participants"])
+        case Reminder():
+            checked |= await _checked_reminder(tx, me, row, checked)
     return checked
+
+
+async def _may_edit(tx: Transaction, me: Caller, row: Message | Comment, changes: dict[str, Any]) -> None:
+    if isinstance(row, Message) and changes.get("status") == "deleted":
+        raise Invalid(f"'{row.id}' is deleted with delete, not by its status.")
+    author = await tx.find_row(row.author_participant_id, Participant)
+    if author is not None and author.status != "active" and not me.admin:
+        raise Forbidden(f"'{author.id}', who wrote it, cannot write: its status is '{author.status}'.")
+
+
+async def _checked_reminder(tx: Transaction, me: Caller, row: Reminder, changes: dict[str, Any]) -> dict[str, Any]:
+    if changes.get("related_entity") is not None:
+        await required_anywhere(tx, me, changes["related_entity"])
+    moved = changes.get("remind_at") not in (None, row.remind_at)
+    return {"status": "pending", "fired_at": None} if moved else {}
 
 
 async def _checked_agent(tx: Transaction, me: Caller, agent: Agent, changes: dict[str, Any]) -> dict[str, Any]:
@@ -211,8 +228,14 @@ async def _may_change_participant(tx: Transaction, me: Caller, row: Participant,
     if "last_read_seq" in changes and me.id != row.member_id:
         raise Forbidden("lastReadSeq is the participant's own.")
     conversation = await tx.find_row(row.conversation_id, Conversation)
-    if "status" in changes and (conversation is None or conversation.created_by != me.user_id):
+    # An agent acts for its creator, but does not unblock itself.
+    for_creator = conversation is not None and conversation.created_by == me.user_id
+    if for_creator and (me.kind == "user" or row.member_id != me.id):
+        return
+    if "status" in changes:
         raise Forbidden("Only the conversation's creator or an admin changes a participant's status.")
+    if changes.get("is_removed") is False and row.is_removed:
+        raise Forbidden(f"'{row.id}' was removed; add_participant brings it back.")
 
 
 async def delete(tx: Transaction, me: Caller, id: RowId) -> Deletion:
@@ -230,4 +253,4 @@ async def delete(tx: Transaction, me: Caller, id: RowId) -> Deletion:
     await required_to_change(tx, me, row)
     if me.admin and row.id == me.id:
         raise Conflict(f"'{id}' is you, an admin: the swarm would be left without. Let another admin do it.")
-    return await delete_row(tx, row)
+    return await delete_row(tx, me, row)

@@ -21,8 +21,8 @@ from storage.tables import Conversation, Knowledge, Message
 from storage.view import View
 from tools_impl.access import required, visible
 from tools_impl.arguments import Cursor, Limit, MemberId, RowId, Tags, Time
+from tools_impl.authors import authors_of
 from tools_impl.caller import Caller
-from tools_impl.messages import authors_of
 
 SNIPPET_CHARS = 300
 CHARS_PER_TOKEN = 4

@@ -10,6 +10,7 @@ from storage.tables import Agent, AgentTool, Attachment, Conversation, Participa
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import required
+from tools_impl.arguments import LIST_ITEMS
 from tools_impl.caller import Caller
 
 
@@ -102,6 +103,17 @@ async def check_team(view: View, me: Caller, agent_id: str | None, team: Sequenc
                 follower = await view.find_row(next_id, Agent)
                 waiting += [follower] if follower is not None else []
     return unique
+
+
+def longer(name: str, items: Sequence[str] | None, item: str) -> list[str]:
+    """A list field with one more item.
+
+    Raises:
+        Conflict: it has as many as it may have.
+    """
+    if len(items or ()) >= LIST_ITEMS:
+        raise Conflict(f"{name} has {LIST_ITEMS} items already; remove one first.")
+    return [*(items or ()), item]
 
 
 async def sync_grants(tx: Transaction, agent: Agent, tools: Sequence[str]) -> None:

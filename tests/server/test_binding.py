@@ -73,7 +73,7 @@ def test_input_schemas_are_flat(tool: Any) -> None:
     for name, part in schema["properties"].items():
         assert name.isalnum(), name
         assert name[0].islower()
-        assert "type" in part or "enum" in part or name in ("meta", "knowledge", "memories"), name
+        assert "type" in part or "enum" in part or name in ("meta", "knowledge", "memories", "config"), name
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
@@ -96,11 +96,13 @@ def test_all_tools_fit_into_few_tokens() -> None:
 @pytest.mark.parametrize("bound", BOUND.values(), ids=lambda bound: bound.tool.name)
 def test_annotations_tell_reading_from_writing(bound: Any) -> None:
     hints = bound.tool.annotations
-    assert hints.read_only_hint is not bound.writes
+    changes = bound.writes or bound.operation.acknowledges is not None
+    assert bool(hints.read_only_hint) is not changes
     assert hints.open_world_hint is False
-    assert (hints.destructive_hint is None) == (not bound.writes)
-    assert bool(hints.destructive_hint) == (bound.tool.name == "delete")
+    assert (hints.destructive_hint is None) == (not changes)
+    assert bool(hints.destructive_hint) == (bound.tool.name in ("delete", "unfollow"))
     assert ("idempotencyKey" in bound.tool.input_schema["properties"]) == bound.writes
+    assert ("ack" in bound.tool.input_schema["properties"]) == (bound.operation.acknowledges is not None)
     assert ("as" in bound.tool.input_schema["properties"]) == bound.operation.acts
     assert bound.operation.toolset in TOOLSETS
 

@@ -12,6 +12,7 @@ import pytest
 
 from server import __version__, checkup, requirements
 from server.requirements import Requirement
+from storage.migrations import MIGRATIONS
 from tests.processes import configure, copy_tree, data_directory, hub, kill, run, runs
 
 ROWS = (
@@ -134,7 +135,7 @@ def test_all_is_well_with_a_hub_and_without(used: Path) -> None:
     ok, checks = examine(used)
     assert (ok, troubles(checks)) == (True, [])
     assert checks["hub"][0]["message"] == "None runs; a client starts one."
-    assert checks["one.duckdb"][0]["message"] == "version 1"
+    assert checks["one.duckdb"][0]["message"] == f"version {len(MIGRATIONS)}"
     assert "rules hold" in checks["audit"][0]["message"]
     assert not runs(used)
 

@@ -240,9 +240,11 @@ def test_an_idle_client_alone_starts_a_killed_hub_again(data: Path) -> None:
 def test_killed_while_it_starts_it_is_started_again(data: Path) -> None:
     with Raw(data) as proxy:
         wait_until(lambda: runs(data), "a hub on its way")
-        starting = subprocess.run(["pgrep", "-P", str(proxy.process.pid)], capture_output=True, text=True, check=True)
-        os.kill(int(starting.stdout), signal.SIGKILL)
+        found = subprocess.run(["pgrep", "-P", str(proxy.process.pid)], capture_output=True, text=True, check=True)
+        starting = int(found.stdout)
+        os.kill(starting, signal.SIGKILL)
         proxy.open()
+        assert hub(data).pid != starting
 
 
 # Replacing.

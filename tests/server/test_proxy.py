@@ -201,7 +201,9 @@ def test_a_cancelled_request_is_not_sent_to_the_next_hub(data: Path) -> None:
         proxy.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}})
         kill(data)
         proxy.tool(8, "list_messages", conversationId=conversation)
-        assert proxy.receive()["id"] == 8
+        while "method" in (message := proxy.receive()):
+            assert message["method"].endswith("/list_changed")  # what may have been missed, and nothing else
+        assert message["id"] == 8
         exit_status, rest, _ = proxy.finish()
         assert (exit_status, rest) == (0, [])
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, Resource
+from mcp_types import INVALID_PARAMS, CacheableResult, Resource
 
 from server.resources import FIXED, PAGE, TEMPLATES
 from storage.row import columns
@@ -33,6 +35,7 @@ async def test_the_list_begins_with_what_is_always_there(swarm: Swarm, era: str)
     assert [(resource.uri, resource.title) for resource in await listed(tools)] == [
         ("one://schema", "The ONE schema"),
         ("one://conversations", "Conversations"),
+        ("one://calendar.ics", "Calendar"),
     ]
     assert await tools.read("one://conversations") == "# Conversations\n\nNone yet.\n"
 
@@ -42,7 +45,7 @@ async def test_conversations_and_agents_are_listed_by_title_the_most_recent_firs
     agent = await tools("create_agent", name="Director", description="Leads " * 60, kind="user_agent")
     places = [(await tools("create_conversation", title=f"C{number}"))["_id"] for number in range(3)]
     sent = await tools("send_message", conversationId=places[1], content="x")
-    resources = (await listed(tools))[2:]
+    resources = (await listed(tools))[len(FIXED) :]
     assert [(resource.uri, resource.title) for resource in resources] == [
         (f"one://conversations/{places[1]}", "C1"),
         (f"one://conversations/{places[2]}", "C2"),
@@ -68,10 +71,10 @@ async def test_the_list_pages_without_gaps(swarm: Swarm, owner: Tools) -> None:
 
     await swarm.service.engine.writer.run(fill)
     resources = await listed(owner)
-    assert len(resources) == 2 + 2 * (PAGE * 2 + 7)
+    assert len(resources) == len(FIXED) + 2 * (PAGE * 2 + 7)
     assert len({resource.uri for resource in resources}) == len(resources)
     first = await owner.client.list_resources()
-    assert len(first.resources) == 2 + PAGE
+    assert len(first.resources) == len(FIXED) + PAGE
 
 
 @pytest.mark.parametrize("cursor", ["x", "agents:x", "conversations:x", "agents", ":", "agents:%%%", "x:", ""])
@@ -176,7 +179,33 @@ async def test_ids_of_any_form_have_a_uri(swarm: Swarm, owner: Tools, row_id: st
 
 
 def test_fixed_and_templates_have_words() -> None:
-    for _, title, words, mime, _ in (*FIXED, *TEMPLATES):
+    for _, title, words, mime, *_ in (*FIXED, *TEMPLATES):
         assert title
         assert words
         assert "/" in mime
+
+
+async def test_what_is_the_same_for_all_may_be_kept_and_the_rest_is_private(swarm: Swarm) -> None:
+    def hints(session: Tools) -> dict[str, Callable[[], Awaitable[CacheableResult]]]:
+        client = session.client
+        return {
+            "tools": client.list_tools,
+            "templates": client.list_resource_templates,
+            "resources": client.list_resources,
+            "prompts": client.list_prompts,
+            "schema": lambda: client.read_resource("one://schema"),
+            "row": lambda: client.read_resource(f"one://users/{swarm.service.owner.id}"),
+            "calendar": lambda: client.read_resource("one://calendar.ics"),
+        }
+
+    everything = hints(await swarm.connect(era="auto"))
+    for method in ("tools", "templates", "schema"):
+        result = await everything[method]()
+        assert (result.ttl_ms, result.cache_scope) == (3_600_000, "public"), method
+    for method in ("resources", "prompts", "row", "calendar"):
+        result = await everything[method]()
+        assert (result.ttl_ms, result.cache_scope) == (0, "private"), method
+    narrow: tuple[dict[str, Any], ...] = ({"read_only": True}, {"toolsets": frozenset({"core"})})
+    for less in narrow:
+        result = await hints(await swarm.connect(era="auto", **less))["tools"]()
+        assert (result.ttl_ms, result.cache_scope) == (3_600_000, "private"), less

@@ -14,6 +14,7 @@ from storage.database import Database
 from storage.row import column_list
 from storage.tables import Agent, Conversation, Message, Participant, Tag, User
 from storage.tails import TAIL
+from storage.timeline import Timeline
 from storage.transaction import Transaction
 from tests.clients import Swarm
 from tests.invariants import check, rows_in_file
@@ -89,7 +90,7 @@ async def test_what_is_not_stored_is_not_made_up(swarm: Swarm, owner_conversatio
 
 async def loaded(swarm: Swarm) -> None:
     """Wait until nothing is read in the background any more."""
-    _, *loading = swarm.service.engine._tasks
+    loading = swarm.service.engine._loading
     await asyncio.wait(loading)
 
 
@@ -210,6 +211,38 @@ async def test_a_message_that_comes_while_its_page_is_read_is_on_the_page(
         assert len(lines) == 2
         page = await swarm.owner("list_messages", conversationId=place)
         assert [message["content"] for message in page["messages"]] == ["first", "second", "third"]
+        await check(swarm)
+
+
+async def test_a_page_is_read_before_the_places_of_messages_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Swarm(tmp_path / "data") as swarm:
+        place = (await swarm.owner("create_conversation", title="C"))["_id"]
+        sent = [
+            (await swarm.owner("send_message", conversationId=place, content=str(number)))["_id"] for number in range(5)
+        ]
+    monkeypatch.setattr(Timeline, "loaded", property(lambda _: False))
+    async with Swarm(tmp_path / "data") as swarm:
+        newest = await swarm.owner("list_messages", conversationId=place, limit=2)
+        assert [message["_id"] for message in newest["messages"]] == sent[3:]
+        older = await swarm.owner("list_messages", conversationId=place, limit=2, cursor=newest["nextCursor"])
+        assert [message["_id"] for message in older["messages"]] == sent[1:3]
+        oldest = await swarm.owner("list_messages", conversationId=place, limit=2, cursor=older["nextCursor"])
+        assert [message["_id"] for message in oldest["messages"]] == sent[:1]
+        assert "nextCursor" not in oldest
+
+
+async def test_what_is_read_most_likely_is_brought_into_memory(tmp_path: Path) -> None:
+    async with Swarm(tmp_path / "data") as swarm:
+        place = (await swarm.owner("create_conversation", title="C"))["_id"]
+        await swarm.owner("send_message", conversationId=place, content="old")
+    async with Swarm(tmp_path / "data") as swarm:
+        engine = swarm.service.engine
+        await engine.warm()
+        assert place in engine.store.pages
+        assert engine.store.remembered(place) is not None
+        assert engine.store.remembered_where(Participant, "conversation_id", place)
         await check(swarm)
 
 

@@ -104,6 +104,27 @@ async def test_an_older_version_is_migrated_and_a_copy_is_kept(used: Path, monke
     assert stored(copy, "SELECT name FROM agents") == [("Director",)]
 
 
+async def test_participants_of_version_1_are_kept_and_new_ones_stored_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "one.duckdb"
+    now = "TIMESTAMP '2026-01-01 00:00:00'"
+    with duckdb.connect(str(path), config={"storage_compatibility_version": "v1.2.0"}) as connection:
+        migrate(connection, path, MIGRATIONS[:1])
+        connection.execute(
+            f"INSERT INTO users BY NAME SELECT 'user_1' AS _id, 1 AS seq, 1 AS rev, 'A' AS name, 'a@b' AS email, "
+            f'{now} AS "createdAt"'
+        )
+        connection.execute(
+            'INSERT INTO "conversationParticipants" VALUES '
+            f"('part_3', 3, 4, 'user', 'conv_2', 'user_1', NULL, 'active', false, {now}, 7, {now})"
+        )
+    async with Swarm(tmp_path) as swarm:
+        owner = swarm.service.owner.id
+        room = (await swarm.owner("create_conversation", title="Plan"))["_id"]
+        old, new = await swarm.owner.find("conversationParticipants", order="seq")
+    assert (old["_id"], old["userId"], old["lastReadSeq"], "lastMentionSeq" in old) == ("part_3", "user_1", 7, False)
+    assert (new["conversationId"], new["userId"], new["createdAt"]) == (room, owner, new["addedAt"])
+
+
 def test_what_is_only_in_the_log_is_in_the_copy(used: Path) -> None:
     path = used / "one.duckdb"
     connection = duckdb.connect(str(path), config={"wal_autocheckpoint": "1TB"})

@@ -22,6 +22,23 @@ async def test_what_comes_before_the_stored_rows_is_kept_behind_them() -> None:
     assert timeline.count() == 4
 
 
+async def test_what_is_removed_before_the_stored_rows_come_stays_away() -> None:
+    timeline = Timeline()
+    timeline.add("a", 9)
+    timeline.remove("a", 9)
+    timeline.remove("a", 2)
+    timeline.remove("b", 5)
+    timeline.load([("a", [1, 2, 3]), ("b", [5])])
+    assert list(timeline.of("a")) == [1, 3]
+    assert list(timeline.of("b")) == []
+    timeline.remove("a", 2)
+    timeline.remove("none", 2)
+    timeline.remove("a", 3)
+    timeline.add("a", 10)
+    assert list(timeline.of("a")) == [1, 10]
+    assert timeline.count() == 2
+
+
 def test_pages_and_what_comes_after_a_row() -> None:
     timeline = Timeline()
     timeline.load([("a", [2, 4, 6, 8])])

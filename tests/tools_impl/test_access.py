@@ -127,7 +127,7 @@ async def test_find_shows_nothing_hidden(world: World, table: str) -> None:
     assert await world.insider.find(table)
 
 
-def id_calls(row_ids: dict[str, str], me: str) -> list[tuple[str, str, dict[str, Any]]]:
+def id_calls(row_ids: dict[str, str], me: str, prompt: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Calls that name a row in an argument: (table, tool, arguments)."""
     place, agent, known = row_ids["conversations"], row_ids["agents"], row_ids["knowledge"]
     minimal = {"name": "n", "description": "d", "kind": "user_agent"}
@@ -142,14 +142,28 @@ def id_calls(row_ids: dict[str, str], me: str) -> list[tuple[str, str, dict[str,
         ("agents", "create_agent", {**minimal, "as": agent}),
         ("agents", "list_messages", {"conversationId": place, "as": agent}),
         ("knowledge", "add_knowledge", {**teach, "supersedes": known}),
+        ("conversationMessages", "react", {"messageId": row_ids["conversationMessages"]}),
+        ("conversationMessages", "comment", {"messageId": row_ids["conversationMessages"], "content": "x"}),
+        ("agents", "follow", {"followeeId": agent}),
+        ("agents", "unfollow", {"followeeId": agent}),
+        ("agents", "grant_tool", {"agentId": agent, "toolId": "tool_1"}),
+        ("agents", "attach_prompt", {"promptId": prompt, "ownerType": "agent", "ownerId": agent}),
+        ("conversations", "attach_prompt", {"promptId": prompt, "ownerType": "group", "ownerId": place}),
+        ("agents", "create_event", {"title": "t", "startTime": 0, "endTime": 0, "participants": [agent]}),
+        ("agents", "create_reminder", {"message": "m", "remindAt": 0, "forId": agent}),
+        *[
+            (table, "create_reminder", {"message": "m", "remindAt": 0, "relatedEntity": row_id})
+            for table, row_id in row_ids.items()
+        ],
         *[(table, "add_knowledge", {**teach, "sources": [row_id]}) for table, row_id in row_ids.items()],
     ]
 
 
 async def test_no_argument_tells_hidden_from_missing(world: World) -> None:
     me = world.stranger_id
-    real = id_calls(world.hidden, me)
-    made_up = id_calls({table: never_was(row_id) for table, row_id in world.hidden.items()}, me)
+    (prompt, *_) = await world.stranger.find("prompts", limit=1)
+    real = id_calls(world.hidden, me, prompt["_id"])
+    made_up = id_calls({table: never_was(row_id) for table, row_id in world.hidden.items()}, me, prompt["_id"])
     for (table, tool, arguments), (_, _, invented) in zip(real, made_up, strict=True):
         row_id = world.hidden[table]
         hidden = await world.stranger.refused(tool, **arguments)

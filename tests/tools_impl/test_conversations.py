@@ -45,8 +45,88 @@ async def test_an_agent_starts_one_for_its_creator(swarm: Swarm) -> None:
     row = await tools("create_conversation", title="C", as_=mine)
     assert row["createdBy"] == user
     assert await members(swarm.owner, row["_id"]) == [mine]
-    # The agent takes part, its creator does not.
-    assert (await tools.refused("get", id=row["_id"])).code == "not_found"
+    # The agent takes part. Its creator does not, but sees what is theirs.
+    assert (await tools("get", id=row["_id"]))["title"] == "C"
+    error = await tools.refused("send_message", conversationId=row["_id"], content="x")
+    assert error.code == "forbidden"
+
+
+async def test_a_creator_who_left_still_sees_and_deletes_it(swarm: Swarm) -> None:
+    user, tools = await swarm.user("Leaver")
+    other, others = await swarm.user("Stayer")
+    place = (await tools("create_conversation", title="C", participants=[other]))["_id"]
+    sent = (await others("send_message", conversationId=place, content="pineapple"))["_id"]
+    (mine,) = await tools.find("conversationParticipants", where={"conversationId": place, "userId": user})
+    assert (await tools("delete", id=mine["_id"]))["outcome"] == "removed"
+    assert (await tools("get", id=sent))["content"] == "pineapple"
+    assert [row["_id"] for row in await tools.find("conversationMessages", where={"conversationId": place})] == [sent]
+    assert [one["_id"] for one in (await tools("search", query="pineapple"))["results"]] == [sent]
+    assert (await tools("list_messages", conversationId=place))["messages"][0]["_id"] == sent
+    # To write they have to come back.
+    error = await tools.refused("send_message", conversationId=place, content="x")
+    assert error.code == "forbidden"
+    # Its agents are not let in by that, and who merely took part is not either.
+    assert (await tools.refused("get", id=place, as_=await agent(tools))).code == "not_found"
+    (theirs,) = await others.find("conversationParticipants", where={"conversationId": place, "userId": other})
+    await others("delete", id=theirs["_id"])
+    for tool, arguments in (("get", {"id": place}), ("delete", {"id": place}), ("get", {"id": sent})):
+        assert (await others.refused(tool, **arguments)).code == "not_found"
+    assert (await others("search", query="pineapple"))["results"] == []
+    assert (await tools("delete", id=place))["outcome"] == "deleted"
+    assert (await tools.refused("get", id=sent)).code == "not_found"
+
+
+async def test_who_is_blocked_writes_nothing_and_stays_blocked(swarm: Swarm, owner: Tools) -> None:
+    _, creator = await swarm.user("Boss")
+    user, tools = await swarm.user("Blocked")
+    friend, friends = await swarm.user("Friend")
+    place = (await creator("create_conversation", title="C", participants=[user, friend]))["_id"]
+    sent = (await tools("send_message", conversationId=place, content="x"))["_id"]
+    remark = (await tools("comment", messageId=sent, content="x"))["_id"]
+    (part,) = await tools.find("conversationParticipants", where={"conversationId": place, "userId": user})
+    assert (await friends.refused("update", id=part["_id"], fields={"status": "blocked"})).code == "forbidden"
+    await creator("update", id=part["_id"], fields={"status": "blocked"})
+    writing: list[tuple[str, dict[str, Any]]] = [
+        ("send_message", {"conversationId": place, "content": "y"}),
+        ("comment", {"messageId": sent, "content": "y"}),
+        ("react", {"messageId": sent}),
+        ("update", {"id": sent, "fields": {"content": "y"}}),
+        ("update", {"id": remark, "fields": {"content": "y"}}),
+        ("update", {"id": part["_id"], "fields": {"status": "active"}}),
+        ("add_participant", {"conversationId": place, "kind": "user", "userId": swarm.service.owner.id}),
+    ]
+    for tool, arguments in writing:
+        assert (await tools.refused(tool, **arguments)).code == "forbidden", tool
+    # Reading is left, and so is leaving. Friends bring them back as they were.
+    assert (await tools("list_messages", conversationId=place))["messages"][0]["content"] == "x"
+    await tools("delete", id=part["_id"])
+    back = await friends("add_participant", conversationId=place, kind="user", userId=user)
+    assert (back["isRemoved"], back["status"]) == (False, "blocked")
+    assert (await tools.refused("react", messageId=sent)).code == "forbidden"
+    await creator("update", id=part["_id"], fields={"status": "active"})
+    await tools("react", messageId=sent)
+
+
+async def test_an_agent_does_not_unblock_itself_or_bring_itself_back(swarm: Swarm) -> None:
+    _, tools = await swarm.user("Keeper")
+    mine, other = await agent(tools), await agent(tools)
+    place = (await tools("create_conversation", title="C", participants=[mine, other]))["_id"]
+    parts = {
+        row["agentId"]: row["_id"]
+        for row in await tools.find("conversationParticipants", where={"conversationId": place, "kind": "agent"})
+    }
+    await tools("update", id=parts[mine], fields={"status": "blocked"})
+    error = await tools.refused("update", id=parts[mine], fields={"status": "active"}, as_=mine)
+    assert error.code == "forbidden"
+    # For its creator an agent may block others.
+    assert (await tools("update", id=parts[other], fields={"status": "quiet"}, as_=mine))["status"] == "quiet"
+    guest, guests = await swarm.user("Guest")
+    theirs = await agent(guests)
+    await tools("add_participant", conversationId=place, kind="user", userId=guest)
+    part = (await guests("add_participant", conversationId=place, kind="agent", agentId=theirs))["_id"]
+    await tools("delete", id=part)
+    error = await guests.refused("update", id=part, fields={"isRemoved": False})
+    assert error == Refusal("forbidden", f"'{part}' was removed; add_participant brings it back.")
 
 
 async def test_an_agent_without_a_creator_cannot_own_one(swarm: Swarm) -> None:
@@ -156,7 +236,8 @@ async def test_the_creator_adds_others_also_when_blocked(swarm: Swarm) -> None:
     place = (await tools("create_conversation", title="C"))["_id"]
     (me,) = await tools.find("conversationParticipants", where={"conversationId": place})
     await tools("update", id=me["_id"], fields={"status": "away"})
-    await tools("add_participant", conversationId=place, kind="user", userId=swarm.service.owner.id)
+    added = await tools("add_participant", conversationId=place, kind="user", userId=swarm.service.owner.id)
+    assert added["userId"] == swarm.service.owner.id
 
 
 async def test_a_stranger_adds_nobody_not_even_themselves(swarm: Swarm, owner: Tools) -> None:

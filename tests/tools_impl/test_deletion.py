@@ -63,6 +63,8 @@ async def test_a_message_leaves_a_tombstone(swarm: Swarm, place: str, part: str,
     assert await outcome(tools, sent["_id"]) == "tombstone"
     left = await tools("get", id=sent["_id"])
     kept = {key: sent[key] for key in sent if key not in ("vector", "meta", "attachments", "seq")}
+    assert [one["_id"] for one in left.pop("comments")] == [comment.id]
+    assert left.pop("reactions") == [{"type": "like", "by": [swarm.service.owner.id]}]
     assert left == {**kept, "content": "", "status": "deleted", "seq": left["seq"]}
     (listed,) = (await tools("list_messages", conversationId=place))["messages"]
     assert (listed["content"], listed["status"]) == ("", "deleted")
@@ -169,7 +171,7 @@ async def test_who_has_a_history_is_deactivated(
     assert await owner.refused("delete", id=member) == Refusal("conflict", f"'{member}' was deactivated already.")
 
 
-@pytest.mark.parametrize("made", ["agent", "conversation", "tag", "tool", "attachment"])
+@pytest.mark.parametrize("made", ["agent", "conversation", "tag", "tool", "prompt", "attachment", "edit"])
 async def test_who_made_something_is_deactivated(swarm: Swarm, owner: Tools, made: str) -> None:
     user, tools = await swarm.user(f"Maker{made}")
     match made:
@@ -183,6 +185,12 @@ async def test_who_made_something_is_deactivated(swarm: Swarm, owner: Tools, mad
             await swarm.insert(Tag, name=f"of {user}", created_by=user)
         case "tool":
             await swarm.insert(Tool, name="t", description="d", created_by=user)
+        case "prompt":
+            await tools("create_prompt", title="p", template="t", step="Hook")
+        case "edit":
+            admin = await swarm.connect(user, admin=True)
+            mine = await agent(owner)
+            assert (await admin("update", id=mine, fields={"goal": "g"}))["updatedBy"] == user
         case "attachment":
             prompt = await swarm.insert(Prompt, title="p", template="t", step="Hook")
             await swarm.insert(Attachment, owner_type="group", owner_id="g", prompt_id=prompt.id, created_by=user)

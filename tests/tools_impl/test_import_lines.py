@@ -10,26 +10,17 @@ from server.import_command import ImportCommand
 from tests.clients import Swarm
 from tests.imports import (
     AGENT,
-    BASE,
     CONVERSATION,
     MEMBER,
     MESSAGE,
     T0,
     USER,
     Line,
-    Outcome,
     check,
     load,
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def filled(swarm: Swarm) -> Swarm:
-    """A swarm with one user, agent, tool, prompt and conversation."""
-    assert await load(swarm, *BASE) == Outcome(added=len(BASE))
-    return swarm
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------

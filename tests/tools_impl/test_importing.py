@@ -32,15 +32,9 @@ from tests.invariants import Dump
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def filled(swarm: Swarm) -> Swarm:
-    """A swarm with one user, agent, tool, prompt and conversation."""
-    assert await load(swarm, *BASE) == Outcome(added=len(BASE))
-    return swarm
-
-
 # -- what goes in ----------------------------------------------------------------------------------------------------
 
+IN_2100 = 4_102_444_800_000
 EVERY_TABLE: tuple[Row, ...] = (
     {**USER, "image": "https://example.org/ann.png", "phone": "+49", "isAnonymous": False, "createdAt": T0},
     {**TOOL, "config": {"depth": 2, "ratio": 0.5}, "createdBy": "u-ann", "createdAt": T0},
@@ -101,7 +95,7 @@ EVERY_TABLE: tuple[Row, ...] = (
         "createdBy": "u-ann",
         "participants": ["u-ann", "a-scout"],
     },
-    {"table": "reminders", "_id": "re-1", "userId": "u-ann", "message": "Call", "remindAt": T0, "relatedEntity": "e-1"},
+    {"table": "reminders", "_id": "re-1", "userId": "u-ann", "message": "Call", "remindAt": IN_2100, "relatedEntity": "e-1"},
 )
 
 

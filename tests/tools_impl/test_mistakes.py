@@ -36,7 +36,7 @@ def swarm(shared: Swarm) -> Swarm:
         (
             "list_messages",
             {"conversationId": "conv_1", "before": 3},
-            "Unknown argument 'before'. Known: conversationId, limit, cursor, as.",
+            "Unknown argument 'before'. Known: conversationId, limit, cursor, format, as.",
         ),
         ("list_messages", {}, "Missing argument 'conversationId'."),
         ("list_messages", {"conversationId": None}, "'conversationId' must be a text, not null."),

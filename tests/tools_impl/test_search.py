@@ -189,7 +189,9 @@ async def test_a_tag_with_a_quote_is_no_syntax(owner: Tools, room: str) -> None:
 @pytest.mark.parametrize("query", ['"', "AND", "rocket~", "(", "a:b", "*", "-", "\\", "?", "日本", "🚀", "' OR 1=1"])
 async def test_a_query_is_words_and_not_a_language(owner: Tools, room: str, query: str) -> None:
     await say(owner, room, "rocket")
-    await owner("search", query=query)
+    found = await owner("search", query=query)
+    assert found["mode"] in ("hybrid", "text", "vector")
+    assert {result["table"] for result in found["results"]} <= {"conversationMessages"}
 
 
 async def test_a_stranger_never_finds_what_is_hidden(swarm: Swarm, owner: Tools) -> None:

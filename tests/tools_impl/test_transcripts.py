@@ -16,6 +16,7 @@ from storage.tables import Agent, Conversation, Knowledge, Message, Participant,
 from storage.transaction import Transaction
 from tests.clients import Swarm, Tools
 from tools_impl.caller import Caller
+from tools_impl.messages import list_messages
 from tools_impl.transcripts import NOTICE, brief, plain, quoted, transcript
 
 
@@ -116,6 +117,30 @@ async def test_no_text_forges_a_speaker(swarm: Swarm, title: str, said: Said) ->
     for (begin, end), (_, message) in zip(pairwise(places), spoken, strict=True):
         quote = [line[2:] for line in all_lines(rest)[begin + 1 : end] if line.startswith("> ")]
         assert quote == (message.content.splitlines() or [""])
+
+
+LINE = re.compile(r"(\S+) (\d\d:\d\d) (.*?)( \(system\))?")
+
+
+@settings(max_examples=120)
+@given(title=names, said=st.lists(st.tuples(names, texts, st.booleans()), max_size=4))
+async def test_no_text_forges_a_line_of_a_concise_page(swarm: Swarm, title: str, said: Said) -> None:
+    place, spoken = await insert(swarm, conversation(title, said))
+    page = await list_messages(swarm.service.engine.view(), me(swarm), place.id)
+    head, *rest = all_lines(page.text())
+    assert head == f"{plain(title)} ({place.id}). {NOTICE}"
+    if spoken:
+        assert rest.pop(0).startswith("Authors: ")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d UTC", rest.pop(0))
+    for member, message in spoken:
+        line = LINE.fullmatch(rest.pop(0))
+        assert line is not None
+        assert (line[1], line[4] is not None) == (message.id, message.kind == "system")
+        name = plain(getattr(member, "name", "")) or "?"
+        assert line[3] in (name, f"{name} ({member.id})")
+        for said_line in message.content.splitlines() or [""]:
+            assert rest.pop(0) == f"> {said_line}"
+    assert rest == []
 
 
 @given(texts)

@@ -1,0 +1,24 @@
+"""Who wrote: participants as people know them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage.tables import Agent, Participant, User
+from storage.view import View
+
+
+async def member_name(view: View, participant: Participant) -> str:
+    """The name of the user or agent that takes part; empty when there is none any more."""
+    table: type[User | Agent] = User if participant.kind == "user" else Agent
+    member = await view.find_row(participant.member_id, table)
+    return member.name if member is not None else ""
+
+
+async def authors_of(view: View, conversation_id: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Who the given participants of a conversation are: id and name of the user or agent."""
+    return {
+        participant.id: {"_id": participant.member_id, "name": await member_name(view, participant)}
+        for participant in await view.where(Participant, "conversation_id", conversation_id)
+        if participant.id in wanted
+    }

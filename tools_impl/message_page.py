@@ -1,0 +1,81 @@
+"""A page of messages as tools return it: JSON for programs, and lines that cost a model few tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
+from pydantic_core import from_json, to_json
+
+from storage.fields import iso
+from storage.row import Result
+from storage.tails import Lines
+from tools_impl.transcripts import NOTICE, named, plain, quoted
+
+_SAID_BY_THE_LINE = frozenset({"_id", "createdAt", "authorParticipantId", "kind", "content"})
+
+
+class MessagePage(Result):
+    """A page of a conversation. What repeats is said once: `conversation`, and `authors` by participant."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    table: ClassVar[str] = "messages"
+
+    conversation: dict[str, Any]
+    authors: dict[str, dict[str, Any]]
+    messages: Lines
+    next_cursor: str | None = None
+    concise: bool = True
+
+    def wire(self) -> dict[str, Any]:
+        """See `Result`."""
+        data: dict[str, Any] = from_json(self.structured())
+        return data
+
+    def structured(self) -> str:
+        """See `Result`; the messages were rendered when they were stored."""
+        return self._around(self.messages.structured())
+
+    def text(self) -> str:
+        """See `Result`; concise: a line like `msg_12 14:03 Nova` for each message, then what it says."""
+        return "\n".join(self._lines()) if self.concise else self._around(self.messages.text())
+
+    def _around(self, messages: str) -> str:
+        head = to_json({"conversation": self.conversation, "authors": self.authors}).decode()
+        tail = f',"nextCursor":"{self.next_cursor}"' if self.next_cursor is not None else ""
+        return f'{head[:-1]},"messages":{messages}{tail}}}'
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{plain(self.conversation['title'])} ({named(self.conversation['_id'])}). {NOTICE}"
+        names = _names(self.authors)
+        if names:
+            members = (f"{name} ({named(self.authors[one]['_id'])})" for one, name in names.items())
+            yield f"Authors: {', '.join(members)}"
+        if self.next_cursor is not None:
+            yield f'Earlier ones: cursor="{self.next_cursor}"'
+        day = ""
+        for message in from_json(self.messages.structured()):
+            moment = iso(message["createdAt"])
+            if moment[:10] != day:
+                day = moment[:10]
+                yield f"{day} UTC"
+            author = names.get(message["authorParticipantId"], "?")
+            yield f"{named(message['_id'])} {moment[11:16]} {author}{_more(message)}"
+            if message.get("status") != "deleted":
+                yield quoted(message["content"])
+
+
+def _names(authors: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What to call each author: the name, and the id with it where two have the same."""
+    names = {one: plain(author["name"]) or "?" for one, author in authors.items()}
+    often = Counter(names.values())
+    return {one: name if often[name] == 1 else f"{name} ({named(authors[one]['_id'])})" for one, name in names.items()}
+
+
+def _more(message: dict[str, Any]) -> str:
+    """What a message has besides its content."""
+    rest = {name: value for name, value in message.items() if name not in _SAID_BY_THE_LINE}
+    kind = " (system)" if message["kind"] == "system" else ""
+    return f"{kind} {to_json(rest).decode()}" if rest else kind
