@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
@@ -99,6 +100,7 @@ class Store:
         self.deletions = 0
         self.message_times = dict(message_times)
         self._unfolded = set(message_times)
+        self._folding = asyncio.Lock()
         self._published_seq = next_seq
         self._loads = Loads()
         # A conversation has several participants, so the answers to lookups take most of the room.
@@ -354,12 +356,13 @@ class Store:
         Raises:
             duckdb.Error: the disk or the file failed.
         """
-        times = {conversation: self.message_times[conversation] for conversation in self._unfolded}
-        seq = self._published_seq
-        if not times:
-            return
-        self._unfolded.clear()
-        await self.database.write(lambda connection: fold(connection, times, seq))
+        async with self._folding:  # who comes second finds it done
+            times = {conversation: self.message_times[conversation] for conversation in self._unfolded}
+            seq = self._published_seq
+            if not times:
+                return
+            self._unfolded.clear()
+            await self.database.write(lambda connection: fold(connection, times, seq))
 
     def statistics(self) -> dict[str, int]:
         """Bytes and entries of the caches."""

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 from pydantic_core import to_json
@@ -23,6 +23,9 @@ from tools_impl.access import required, visible
 from tools_impl.arguments import Cursor, Limit, MemberId, RowId, Tags, Time
 from tools_impl.authors import authors_of
 from tools_impl.caller import Caller
+
+if TYPE_CHECKING:
+    from storage.index.indexer import Indexer
 
 SNIPPET_CHARS = 300
 CHARS_PER_TOKEN = 4
@@ -112,13 +115,8 @@ async def search(
         await required(view, me, Conversation, conversation_id)
     index = await view.store.index.get(view.store)
     position = Position.decoded(cursor) if cursor is not None else Position(0, view.store.last_seq)
-    used: Mode = mode if index.embedder.dims else "text"
-    vector = None
-    if used != "text":
-        try:
-            vector = await index.embed_query(query)
-        except EmbeddingError:
-            used = "text"  # said in the result; why is in the status
+    vector = await _query_vector(index, query) if mode != "text" else None
+    used: Mode = mode if vector is not None else "text"
     asked: dict[type[Row], Filters] = {}
     for table in tables:
         scope = conversation_id if table is Message else owner_id
@@ -133,21 +131,37 @@ async def search(
             scopes=await visible_scopes(view.store, table, visible(me, table), scope),
         )
     found = await ranked(index, asked, query, vector, used)
-    end = position.offset + limit
-    if recency_days is None:  # only the rows of the page are needed
-        found, more = found[position.offset : end], len(found) > end
-        rows = await _rows(view, found)
-        page = _ordered(found, rows, None)
-    else:
-        rows = await _rows(view, found)
-        ordered = _ordered(found, rows, recency_days)
-        page, more = ordered[position.offset : end], len(ordered) > end
+    page, rows, more = await _page(view, found, position.offset, limit, recency_days)
     return SearchPage(
         results=await _results(view, page, rows, max_tokens),
         mode=used,
         pending=index.pending() or None if used != "text" else None,
-        next_cursor=Position(end, position.up_to).encoded() if more else None,
+        next_cursor=Position(position.offset + limit, position.up_to).encoded() if more else None,
     )
+
+
+async def _query_vector(index: Indexer, query: str) -> Any:
+    """The vector of a query; None where only words can be searched: the result's mode says so, the status why."""
+    if not index.embedder.dims:
+        return None
+    try:
+        return await index.embed_query(query)
+    except EmbeddingError:
+        return None
+
+
+async def _page(
+    view: View, found: Sequence[tuple[Ranked, type[Row]]], offset: int, limit: int, recency_days: float | None
+) -> tuple[Sequence[tuple[Ranked, float]], dict[int, Row], bool]:
+    """The results of a page with their scores, the rows by `seq`, and whether there are more."""
+    end = offset + limit
+    if recency_days is None:  # only the rows of the page are needed
+        wanted = found[offset:end]
+        rows = await _rows(view, wanted)
+        return _ordered(wanted, rows, None), rows, len(found) > end
+    rows = await _rows(view, found)
+    ordered = _ordered(found, rows, recency_days)
+    return ordered[offset:end], rows, len(ordered) > end
 
 
 def _tables(in_: str, conversation_id: str | None, owner_id: str | None) -> tuple[type[Row], ...]:

@@ -95,7 +95,14 @@ EVERY_TABLE: tuple[Row, ...] = (
         "createdBy": "u-ann",
         "participants": ["u-ann", "a-scout"],
     },
-    {"table": "reminders", "_id": "re-1", "userId": "u-ann", "message": "Call", "remindAt": IN_2100, "relatedEntity": "e-1"},
+    {
+        "table": "reminders",
+        "_id": "re-1",
+        "userId": "u-ann",
+        "message": "Call",
+        "remindAt": IN_2100,
+        "relatedEntity": "e-1",
+    },
 )
 
 
