@@ -13,11 +13,12 @@ PY = $(VENV)/bin/python
 INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
           $(PY) -m pip install --quiet --no-input
 
-.PHONY: help run test test-slow lint format types generated bench bench-search constraints clean
+.PHONY: help run demo test test-slow lint format types generated bench bench-search constraints clean
 .DEFAULT_GOAL = help
 
 help:
 	@echo "make run          set up and serve: MCP over HTTP, and what to paste into a client"
+	@echo "make demo         a day of a swarm, on temporary data"
 	@echo "make test         the fast tests        make test-slow   the others: kill, load and upgrade tests"
 	@echo "make lint         ruff                  make format      reformat"
 	@echo "make types        mypy, strict          make generated   are generated files current?"
@@ -27,6 +28,9 @@ help:
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/one-mcp serve $(ARGS)
+
+demo: $(VENV)/.installed
+	@exec $(VENV)/bin/one-mcp demo $(ARGS)
 
 test: $(VENV)/.installed-dev
 	@$(PY) -m pytest -m "not slow" $(ARGS)

@@ -7,6 +7,10 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lancedb import AsyncTable
 
 DEPTH = 10
 COLUMNS = ["key", "words"]
@@ -18,17 +22,38 @@ def raw_hybrid(directory: Path, kind: str, queries: Sequence[str]) -> list[float
     return asyncio.run(_raw_hybrid(directory, kind, queries))
 
 
-async def _raw_hybrid(directory: Path, kind: str, queries: Sequence[str]) -> list[float]:
-    os.environ["LANCE_LOG"] = "error"  # it warns of columns on every hybrid search
+def nearest(directory: Path, kind: str, queries: Sequence[str]) -> list[set[int]]:
+    """The `seq` of the rows that are nearest in meaning to each query, found by looking at every vector."""
+    return asyncio.run(_nearest(directory, kind, queries))
+
+
+async def _nearest(directory: Path, kind: str, queries: Sequence[str]) -> list[set[int]]:
+    from storage.embedding.minilm import MiniLM
+
+    chunks, embedder = await _chunks(directory, kind), MiniLM()
+    found = []
+    for query in queries:
+        exact = chunks.query().nearest_to(embedder.embed_query(query)).distance_type("cosine").bypass_vector_index()
+        rows = await exact.select(["seq", "_distance"]).limit(DEPTH).to_arrow()
+        found.append(set(rows["seq"].to_pylist()))
+    return found
+
+
+async def _chunks(directory: Path, kind: str) -> AsyncTable:
+    os.environ |= {"LANCE_LOG": "error", "RUST_LOG": "error"}  # it warns of columns on every hybrid search
     import lancedb
+
+    database = await lancedb.connect_async(str((directory / "vectors").absolute()))
+    (name,) = [name for name in (await database.list_tables()).tables if name.startswith(f"{TABLES[kind]}_")]
+    return await database.open_table(name)
+
+
+async def _raw_hybrid(directory: Path, kind: str, queries: Sequence[str]) -> list[float]:
     from lancedb.rerankers import RRFReranker
 
     from storage.embedding.minilm import MiniLM
 
-    database = await lancedb.connect_async(str((directory / "vectors").absolute()))
-    (name,) = [name for name in (await database.list_tables()).tables if name.startswith(f"{TABLES[kind]}_")]
-    chunks = await database.open_table(name)
-    embedder = MiniLM()
+    chunks, embedder = await _chunks(directory, kind), MiniLM()
     embedder.embed_query("the model is loaded before the clock starts")
     taken = []
     for query in queries:

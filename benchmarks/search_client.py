@@ -22,7 +22,7 @@ class Searcher:
     """Calls `search` over one connection."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=3_600)
 
     def __call__(self, **arguments: Any) -> dict[str, Any]:
         """The structured result.

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 PROXY_KEY_MS = 24 * 3600 * 1000
 KEY_CHARS = 200
-ACK_CHARS = 10_000
+ACK_CHARS = 100_000
+"""An inbox of 200 conversations whose ids are 200 letters long has one of 70,000."""
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Bound:
     writes: bool
     arguments: type[BaseModel]
     names: tuple[str, ...]
+    optional: frozenset[str]
     tool: types.Tool
 
 
@@ -90,7 +92,8 @@ def bind(operation: Operation) -> Bound:
         **fields,
     )
     names = tuple(field.alias or name for name, field in model.model_fields.items())
-    return Bound(operation, writes, model, names, _tool(operation, writes, model))
+    optional = frozenset(field.alias or name for name, field in model.model_fields.items() if not field.is_required())
+    return Bound(operation, writes, model, names, optional, _tool(operation, writes, model))
 
 
 def _tool(operation: Operation, writes: bool, model: type[BaseModel]) -> types.Tool:
@@ -173,8 +176,10 @@ async def _write(bound: Bound, caller: Any, given: dict[str, Any], tx: Transacti
 
 
 def _validated(bound: Bound, arguments: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
+    # Many clients say null for what they leave out.
+    given = {name: value for name, value in arguments.items() if value is not None or name not in bound.optional}
     try:
-        return dict(bound.arguments.model_validate(arguments, context={"zone": zone}).__dict__)
+        return dict(bound.arguments.model_validate(given, context={"zone": zone}).__dict__)
     except ValidationError as error:
         raise Invalid(argument_errors(error, bound.names)) from None
 

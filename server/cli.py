@@ -26,7 +26,7 @@ examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns 0; raises SystemExit with another status when it fails."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     arguments.data = Path(arguments.data).expanduser().absolute()
     status = _run(arguments)
     if status:
@@ -129,7 +129,8 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What can be given to `one-mcp`."""
     parser = argparse.ArgumentParser(
         prog="one-mcp",
         description=_ABOUT,
@@ -225,7 +226,7 @@ def _add_data_commands(
     listing = actions.add_parser("list", parents=[shared], help="list the tokens, without their secrets")
     listing.add_argument("--json", action="store_true", help="print JSON")
     revoke = actions.add_parser("revoke", parents=[shared], help="make a token useless")
-    revoke.add_argument("token_id", metavar="TOKEN_ID")
+    revoke.add_argument("token_id", metavar="TOKEN_ID", help="its id, as `token list` shows it")
 
 
 def _names(text: str) -> tuple[str, ...]:

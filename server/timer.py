@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import ClassVar, Protocol
@@ -75,8 +74,7 @@ class Timer:
         """Fire no more."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):  # it was cancelled here
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)  # of a failure the writer has heard
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

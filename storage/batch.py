@@ -31,8 +31,9 @@ class Changes:
 
     `quiet` are new rows that need not stay in memory: nobody waits for what is loaded in bulk. `gone` are the stored
     rows that go, by `seq`; `deletes` is true as well when a row goes that was never stored.
-    `dropped` are conversations that go with all they hold, each with the users and agents that took part; `stripped`
-    are tags that go from every row: SQL does both, so such changes are committed `alone`.
+    `dropped` are conversations that go with all they hold, each with the users and agents that took part, `bereft`
+    those of their messages on which other rows hang; `stripped` are tags that go from every row: SQL does both, so such
+    changes are committed `alone`.
     """
 
     rows: dict[type[Row], dict[str, Row | None]] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Changes:
     receipts: dict[str, Receipt] = field(default_factory=dict)
     aliases: dict[str, Row] = field(default_factory=dict)
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bereft: list[str] = field(default_factory=list)
     stripped: list[str] = field(default_factory=list)
     alone: bool = False
     deletes: bool = False
@@ -84,6 +86,7 @@ class Changes:
         self.receipts.update(later.receipts)
         self.aliases.update(later.aliases)
         self.dropped.update(later.dropped)
+        self.bereft += later.bereft
         self.stripped += later.stripped
 
     def inserted(self, table: type[R]) -> list[R]:

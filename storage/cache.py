@@ -36,7 +36,13 @@ class ByteBudget(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Keep `value`, and let go of the least recently used ones beyond the budget."""
-        size = self._size(value)
+        self._keep(key, value, self._size(value))
+
+    def replace(self, key: K, value: V, grown: int) -> None:
+        """Keep another state of a value that is there and has grown by so many bytes: sizing it anew may cost more."""
+        self._keep(key, value, self._entries[key][1] + grown)
+
+    def _keep(self, key: K, value: V, size: int) -> None:
         self.discard(key)
         if size > self.budget:
             if self._evicted is not None:

@@ -53,8 +53,13 @@ class Due:
 
     def until(self, moment: int, limit: int) -> list[str]:
         """The ids of at most `limit` reminders that are due at a time, the earliest first."""
-        due = {one: at for at, _, one in heapq.nsmallest(2 * limit, self._order) if at <= moment}
-        return [one for one, at in due.items() if self._pending.get(one) == at][:limit]
+        due: dict[str, tuple[int, int, str]] = {}
+        while len(due) < limit and (at := self.next_time()) is not None and at <= moment:
+            entry = heapq.heappop(self._order)
+            due[entry[2]] = entry
+        for entry in due.values():  # they stay until they have fired
+            heapq.heappush(self._order, entry)
+        return list(due)
 
     def follow(self, changes: Changes) -> None:
         """Take what a batch changed."""

@@ -27,9 +27,16 @@ class Invalid(DomainError):
 
 
 class NotFound(DomainError):
-    """No such row, or none that the caller may see: hidden equals missing."""
+    """No such row, or none that the caller may see: hidden equals missing.
+
+    `among` are the tables whose row was asked for, where `table` in the data does not say it.
+    """
 
     code = "not_found"
+
+    def __init__(self, message: str, *, among: tuple[str, ...] = (), **data: Any) -> None:
+        super().__init__(message, **data)
+        self.among = among
 
 
 class Forbidden(DomainError):

@@ -68,17 +68,17 @@ class Members:
         self._database = database
         self._known: ByteBudget[str, Rooms] = ByteBudget(MEMBERS_BYTES, _size, self._evicted)
         self._own: dict[str, Membership] = {}
-        self._loading: list[list[Changes]] = []
+        self._loading: dict[object, list[Changes]] = {}
 
     async def of(self, member: str) -> Mapping[str, Membership]:
         """The memberships of a user or an agent by conversation, those that ended as well."""
         while (rooms := self._known.get(member)) is None:
-            late: list[Changes] = []
-            self._loading.append(late)
+            load = object()
+            late = self._loading[load] = []
             try:
                 rooms = await self._database.read(partial(_stored, member))
             finally:
-                self._loading.remove(late)
+                del self._loading[load]
             if all(_caught_up(rooms, member, changes) for changes in late):
                 self._own |= {room.participant: room for room in rooms.values()}
                 self._known.put(member, rooms)
@@ -87,10 +87,12 @@ class Members:
 
     def follow(self, changes: Changes) -> None:
         """Take what a batch changed."""
-        for late in self._loading:
+        for late in self._loading.values():
             late.append(changes)
         if not len(self._known):
             return
+        # First who takes part, then what they wrote: the two may come together.
+        self._take(_participants(changes))
         for message in changes.inserted(Message):
             room = self._own.get(message.author_participant_id)
             if room is not None:
@@ -101,20 +103,25 @@ class Members:
                     room.passes_over(message.seq)
         for gone in changes.deleted(Conversation):
             for rooms in self._known.values():
-                rooms.pop(gone.id, None)
-        for row in _participants(changes):
-            self._take(row)
+                if (room := rooms.pop(gone.id, None)) is not None:
+                    self._own.pop(room.participant, None)
 
-    def _take(self, row: Participant) -> None:
-        rooms = self._known.get(row.member_id)
-        if rooms is None:
-            return
-        if not _taken(rooms, row):
-            self._known.discard(row.member_id)
-            self._evicted(rooms)
-            return
-        self._own[row.id] = rooms[row.conversation_id]
-        self._known.put(row.member_id, rooms)
+    def _take(self, rows: Sequence[Participant]) -> None:
+        larger: dict[str, Rooms] = {}
+        for row in rows:
+            rooms = self._known.get(row.member_id)
+            if rooms is None:
+                continue
+            if row.conversation_id not in rooms:
+                larger[row.member_id] = rooms
+            if _taken(rooms, row):
+                self._own[row.id] = rooms[row.conversation_id]
+            else:
+                self._known.discard(row.member_id)
+                self._evicted(rooms)
+                larger.pop(row.member_id, None)
+        for member, rooms in larger.items():  # once a batch: sizing them looks at every room
+            self._known.put(member, rooms)
 
     def _evicted(self, rooms: Rooms) -> None:
         for room in rooms.values():
@@ -150,6 +157,8 @@ def _taken(rooms: Rooms, row: Participant) -> bool:
 
 def _caught_up(rooms: Rooms, member: str, changes: Changes) -> bool:
     """Take what changed while the memberships were read. False when they must be read again."""
+    if not all(_taken(rooms, row) for row in _participants(changes) if row.member_id == member):
+        return False
     for message in changes.inserted(Message):
         room = rooms.get(message.conversation_id)
         if room is not None and room.participant == message.author_participant_id:
@@ -159,7 +168,7 @@ def _caught_up(rooms: Rooms, member: str, changes: Changes) -> bool:
             room.passes_over(message.seq)
     for gone in changes.deleted(Conversation):
         rooms.pop(gone.id, None)
-    return all(_taken(rooms, row) for row in _participants(changes) if row.member_id == member)
+    return True
 
 
 def _stored(member: str, cursor: Any) -> Rooms:

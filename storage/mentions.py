@@ -24,10 +24,12 @@ _FENCE = re.compile(_MARKERS + r"(`{3,}(?=[^`]*$)|~{3,})")
 _CODE_OR_ESCAPE = re.compile(r"\\.|`+", re.DOTALL)
 _TICKS = re.compile("`+")
 FETCHED = 1_000
+MOST = 200
+"""So many of one text count: what it takes in memory to know them is then no more than the longest text."""
 
 
 def mentions(text: str) -> list[Mention]:
-    """Whom a text mentions, each once, in order: not in lines of quotes, in code, or behind a backslash.
+    """Whom a text mentions, each once, in order, at most `MOST`: not in lines of quotes, in code, behind a backslash.
 
     What could be read as a quote or as code in any way is taken for one, so that what others wrote never mentions.
     """
@@ -40,7 +42,7 @@ def mentions(text: str) -> list[Mention]:
         in_lines = "\n".join(map(_without_code, paragraph.split("\n")))
         alone = {match.start() for match in MENTION.finditer(in_lines)}
         found.update({(m[2], m[3]): None for m in MENTION.finditer(in_all) if m.start() in alone})
-    return list(found)
+    return list(found)[:MOST]
 
 
 def _paragraphs(text: str) -> Iterable[str]:

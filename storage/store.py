@@ -313,10 +313,10 @@ class Store:
                 timeline.add(getattr(new, field), new.seq)
             for old in changes.deleted(table):
                 timeline.remove(getattr(old, field), old.seq)
+        for message_id in changes.bereft:
+            for table in (Reaction, Comment):
+                self.timelines[table, "message_id"].forget(message_id)
         for gone in changes.deleted(Conversation):
-            for seq in self.pages.timeline.of(gone.id):
-                for table in (Reaction, Comment):
-                    self.timelines[table, "message_id"].forget(f"{Message.prefix}_{seq}")
             self.pages.forget(gone.id)
             self.roster.forget(gone.id)
             self.message_times.pop(gone.id, None)
@@ -339,7 +339,8 @@ class Store:
                 self._loads.touch(key)
                 cached = self._lookups.get(key)
                 if cached is not None:
-                    self._lookups.put(key, overlaid(cached, rows, field, value))
+                    merged = overlaid(cached, rows, field, value)
+                    self._lookups.replace(key, merged, _size_at(rows, merged) - _size_at(rows, cached))
 
     def _publish_message(self, message: Message, *, new: bool) -> None:
         self.pages.publish(message, new=new)
@@ -371,6 +372,10 @@ class Store:
             "rowsBytes": self._rows.used + self._lookups.used,
             **self.pages.statistics(),
         }
+
+
+def _size_at(ids: Collection[str], rows: dict[str, Row]) -> int:
+    return sum([row_size(rows[row_id]) for row_id in ids if row_id in rows])
 
 
 def overlaid(rows: dict[str, Row], staged: dict[str, Row | None], field: str, value: str) -> dict[str, Row]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import anyio
 
@@ -18,23 +19,16 @@ class Timeline:
 
     def __init__(self) -> None:
         self._seqs: dict[str, array[int]] = {}
-        self._early: list[tuple[str, int]] = []
-        self._removed: list[tuple[str, int]] = []
-        self._forgotten: set[str] = set()
+        self._early: list[Callable[[], None]] = []
         self._loaded = anyio.Event()
 
     def load(self, stored: Iterable[tuple[str, list[int]]]) -> None:
-        """Take what the database had; rows that were added meanwhile follow."""
+        """Take what the database had; what changed meanwhile follows, in its order."""
         self._seqs = {parent: array("q", sorted(seqs)) for parent, seqs in stored}
         early, self._early = self._early, []
         self._loaded.set()
-        for parent, seq in early:
-            self.add(parent, seq)
-        removed, self._removed = self._removed, []
-        for parent, seq in removed:
-            self.remove(parent, seq)
-        for parent in self._forgotten:
-            self.forget(parent)
+        for change in early:
+            change()
 
     @property
     def loaded(self) -> bool:
@@ -49,7 +43,7 @@ class Timeline:
     def add(self, parent: str, seq: int) -> None:
         """Note a new row; `seq` only grows."""
         if not self._loaded.is_set():
-            self._early.append((parent, seq))
+            self._early.append(partial(self.add, parent, seq))
             return
         seqs = self._seqs.setdefault(parent, array("q"))
         if not seqs or seqs[-1] < seq:
@@ -58,7 +52,7 @@ class Timeline:
     def remove(self, parent: str, seq: int) -> None:
         """Drop one row."""
         if not self._loaded.is_set():
-            self._removed.append((parent, seq))
+            self._early.append(partial(self.remove, parent, seq))
             return
         seqs = self._seqs.get(parent, array("q"))
         place = bisect_left(seqs, seq)
@@ -69,9 +63,10 @@ class Timeline:
 
     def forget(self, parent: str) -> None:
         """Drop a deleted parent."""
-        self._seqs.pop(parent, None)
         if not self._loaded.is_set():
-            self._forgotten.add(parent)
+            self._early.append(partial(self.forget, parent))
+            return
+        self._seqs.pop(parent, None)
 
     def of(self, parent: str) -> Sequence[int]:
         """All rows of a parent, ascending: as they are now, not a copy."""
@@ -90,5 +85,5 @@ class Timeline:
         return seqs[bisect_right(seqs, seq) :]
 
     def count(self) -> int:
-        """How many rows there are."""
-        return sum(map(len, self._seqs.values())) + len(self._early)
+        """How many rows there are, as far as they are loaded."""
+        return sum(map(len, self._seqs.values()))

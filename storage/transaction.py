@@ -15,7 +15,7 @@ from storage.digests import knowledge_digest
 from storage.errors import Invalid
 from storage.row import Result, Row
 from storage.store import HOT_LOOKUPS, Store, native_seq
-from storage.tables import Conversation, Knowledge, Participant, Tag
+from storage.tables import Comment, Conversation, Knowledge, Message, Participant, Reaction, Tag
 from storage.view import View
 
 R = TypeVar("R", bound=Row)
@@ -131,7 +131,17 @@ class Transaction(View):
         await self.settle()
         participants = await self.where(Participant, "conversation_id", conversation.id)
         self.changes.dropped[conversation.id] = tuple(p.member_id for p in participants if not p.is_removed)
+        self.changes.bereft += await self._talked_about(conversation.id)
         self.changes.delete(conversation)
+
+    async def _talked_about(self, conversation: str) -> list[str]:
+        """The ids of the stored messages of a conversation that have reactions or comments."""
+        found = await self.store.database.select(
+            f'SELECT _id FROM "{Message.table}" WHERE "conversationId" = ? AND _id IN '
+            f'(SELECT "messageId" FROM "{Reaction.table}" UNION ALL SELECT "messageId" FROM "{Comment.table}")',
+            [conversation],
+        )
+        return [row_id for (row_id,) in found]
 
     async def drop_tag(self, tag: Tag) -> None:
         """Stage the end of a tag, and of its name in the `tags` of every row."""

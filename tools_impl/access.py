@@ -99,6 +99,26 @@ _RULES: dict[type[Row], Callable[[Caller], Predicate]] = {
     Reminder: lambda me: Is(Reminder, "user_id" if me.kind == "user" else "agent_id", me.id),
 }
 
+SEEN_BY: dict[type[Row], str] = {
+    User: "everybody; email and phone only the user",
+    Agent: "everybody if it is public; otherwise its creator, the creator's agents and the agent",
+    Tool: "everybody",
+    Prompt: "everybody",
+    Conversation: "its creator and its participants, until they are removed",
+    Participant: "who sees the conversation",
+    Message: "who sees the conversation",
+    AgentTool: "who sees the agent",
+    Attachment: "who sees the agent, the conversation or one of the group; its creator and the creator's agents",
+    Knowledge: "its owner; of an agent also who sees the agent",
+    Tag: "everybody",
+    Reaction: "who sees the message",
+    Comment: "who sees the message",
+    Follow: "both sides",
+    Event: "its creator and its participants",
+    Reminder: "who is reminded",
+}
+"""The rules above in words. Admins see everything."""
+
 PRIVATE_FIELDS: dict[type[Row], frozenset[str]] = {
     User: frozenset({"email", "email_verification_time", "phone", "phone_verification_time"})
 }
@@ -213,6 +233,28 @@ async def _owners(view: View, row: Row) -> set[str]:
         case Tool() | Prompt() | Conversation() | Attachment() | Tag():
             return set()
     raise AssertionError(f"no owner is declared for {row.table}")
+
+
+_BY_CREATOR = "its creator and the creator's agents"
+CHANGED_BY: dict[type[Row], str] = {
+    User: "the user",
+    Agent: "the agent, its creator and the creator's agents",
+    Tool: _BY_CREATOR,
+    Prompt: _BY_CREATOR,
+    Conversation: _BY_CREATOR,
+    Participant: "who takes part, and the conversation's creator; its status and who was removed only the latter",
+    Message: "its author, while active",
+    AgentTool: "the agent",
+    Attachment: _BY_CREATOR,
+    Knowledge: "its owner",
+    Tag: _BY_CREATOR,
+    Reaction: "who reacted",
+    Comment: "its author, while active",
+    Follow: "the follower",
+    Event: "its creator",
+    Reminder: "who is reminded",
+}
+"""The rules above in words. What is an agent's, its creator may change as well; admins may change everything."""
 
 
 async def _with_creator(view: View, member: str) -> set[str]:

@@ -111,7 +111,7 @@ def _unread(messages: Lines, reader: Participant | None) -> int:
     """How many of the last messages there are from the first on that somebody else wrote and `reader` has not read."""
     if reader is None:
         return 0
-    read = reader.last_read_seq or reader.seq
+    read = reader.seq if reader.last_read_seq is None else reader.last_read_seq
     first = (
         place
         for place, (seq, author) in enumerate(zip(messages.seqs, messages.authors, strict=True))

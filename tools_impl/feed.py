@@ -32,7 +32,7 @@ async def feed(view: View, me: Caller, limit: Limit = PAGE_DEFAULT, cursor: Curs
         wanted = [seq for name, seq in found[:limit] if BY_NAME[name] is table]
         rows |= await view.store.rows_at(table, wanted) if wanted else {}
     names: dict[str, str] = {}
-    entries = [await _entry(view, rows[seq], names) for _, seq in found[:limit] if seq in rows]
+    entries = [await _entry(view, me, rows[seq], names) for _, seq in found[:limit] if seq in rows]
     data: dict[str, Any] = {"feed": entries, "names": names}
     if len(found) > limit:
         data["nextCursor"] = str(found[limit - 1][1])
@@ -45,11 +45,15 @@ def _position(cursor: str) -> int:
     return int(cursor)
 
 
-async def _entry(view: View, row: Row, names: dict[str, str]) -> dict[str, Any]:
+async def _entry(view: View, me: Caller, row: Row, names: dict[str, str]) -> dict[str, Any]:
     by, told = await _told(view, row)
-    if by not in names:
+    if not names.get(by):
         member = await view.find_row(by, User) or await view.find_row(by, Agent)
-        names[by] = member.name if member is not None else ""
+        # In a conversation people know each other; an event does not tell who a hidden agent is.
+        known = member is not None and (
+            not isinstance(row, Event) or await visible(me, type(member)).holds(member, view)
+        )
+        names[by] = member.name if member is not None and known else ""
     return {"_id": row.id, "table": row.table, "by": by, **told, "createdAt": row.created_at}
 
 

@@ -8,7 +8,7 @@ from storage.tables import Follow, User
 from storage.transaction import Transaction
 from tools_impl.arguments import MemberId
 from tools_impl.caller import Caller
-from tools_impl.shared import member_of
+from tools_impl.shared import check_member_id, member_of
 
 
 async def follow(tx: Transaction, me: Caller, followee_id: MemberId) -> Follow:
@@ -33,9 +33,11 @@ async def unfollow(tx: Transaction, me: Caller, followee_id: MemberId) -> Deleti
 
     Raises:
         NotFound: you do not follow it.
+        Invalid: it is an id of another table.
     """
     present = await _follow(tx, me, followee_id)
     if present is None:
+        await check_member_id(tx, me, followee_id)
         raise NotFound(f"You do not follow '{followee_id}'.", table=Follow.table, id=followee_id)
     tx.delete(present)
     return Deletion(_id=present.id, outcome="deleted")

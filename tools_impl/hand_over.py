@@ -15,6 +15,7 @@ from tools_impl.arguments import NAME_CHARS, ConversationId, RowId, Text
 from tools_impl.caller import Caller
 from tools_impl.conversations import create_conversation
 from tools_impl.messages import send_message
+from tools_impl.shared import participant_for
 from tools_impl.transcripts import quoted
 
 LOOKED_AT = 20
@@ -35,13 +36,19 @@ async def hand_over(
     Raises:
         NotFound: no such agent or conversation.
         Forbidden: the agent is not of the caller's team.
-        Conflict: the agent is deactivated.
+        Conflict: the agent is deactivated, or blocked in that conversation.
     """
     delegate = await required(tx, me, Agent, to)
     if delegate.deactivated_at is not None:
         raise Conflict(f"'{to}' ({delegate.name}) is deactivated.")
     await _check_team(tx, me, delegate)
     conversation = await _place(tx, me, delegate, conversation_id)
+    present = await participant_for(tx, conversation.id, delegate.id)
+    if present is not None and present.status != "active":
+        raise Conflict(
+            f"'{to}' would not hear of it: its status in '{conversation.id}' is '{present.status}'. "
+            "Leave conversationId out for a place of you two."
+        )
     name = " ".join(delegate.name.translate(_UNSAFE).split())[:NAME_CHARS] or delegate.id
     parts = [f"@[{name}](agent:{delegate.id}) please take over:", quoted(task)]
     if context is not None:

@@ -178,7 +178,9 @@ def _normalised(row: Row) -> Row:
         changes["tags"] = _unique(tags)
     match row:
         case User():
-            changes["email"] = _checked(_EMAIL, row.email, f"'email' is not of the right form: '{row.email}'.")
+            changes["email"] = _checked(
+                _EMAIL, row.email, f"'email' must be an address like ana@example.org, not '{row.email}'."
+            )
         case Tag():
             changes["name"] = _checked(_TAG_NAME, row.name, "'name' must have 1 to 100 characters.")
         case Agent():

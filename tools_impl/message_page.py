@@ -14,6 +14,9 @@ from storage.row import Result
 from storage.tails import Lines
 from tools_impl.transcripts import NOTICE, named, plain, quoted
 
+MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
+_CLOCK = tuple(f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(60))
 _SAID_BY_THE_LINE = frozenset({"_id", "createdAt", "authorParticipantId", "kind", "content"})
 
 
@@ -55,14 +58,15 @@ class MessagePage(Result):
             yield f"Authors: {', '.join(members)}"
         if self.next_cursor is not None:
             yield f'Earlier ones: cursor="{self.next_cursor}"'
-        day = ""
+        today = None
         for message in from_json(self.messages.structured()):
-            moment = iso(message["createdAt"])
-            if moment[:10] != day:
-                day = moment[:10]
-                yield f"{day} UTC"
+            day, moment = divmod(message["createdAt"], DAY_MS)
+            if day != today:
+                today = day
+                yield f"{iso(message['createdAt'])[:10]} UTC"
             author = names.get(message["authorParticipantId"], "?")
-            yield f"{named(message['_id'])} {moment[11:16]} {author}{_more(message)}"
+            more = _more(message) if len(message) > len(_SAID_BY_THE_LINE) or message["kind"] != "participant" else ""
+            yield f"{named(message['_id'])} {_CLOCK[moment // MINUTE_MS]} {author}{more}"
             if message.get("status") != "deleted":
                 yield quoted(message["content"])
 

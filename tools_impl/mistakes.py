@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 MENTIONED = 5
+LIKE_CHARS = 3
+PART_CHARS = 4
+"""Shorter words are like too many others, shorter parts of a word are in too many."""
 
 
 def closest(word: str, among: Iterable[str]) -> str | None:
@@ -18,7 +21,10 @@ def closest(word: str, among: Iterable[str]) -> str | None:
     camel = to_camel(word)
     if camel in words:
         return camel
-    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    containing = [one for one in words if word.lower() in one.lower()] if len(word) >= PART_CHARS else []
+    if len(containing) == 1:
+        return containing[0]
+    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6) if len(word) >= LIKE_CHARS else []
     return found[0] if found else None
 
 
@@ -62,11 +68,11 @@ def _sentence(detail: Any, noun: str, known: Sequence[str]) -> str:
         return f"'{name}' has {context['actual_length']} items; at most {context['max_length']} are possible."
     if kind == "too_short":
         return f"'{name}' must not be empty."
-    if kind == "string_pattern_mismatch":
-        return f"'{name}' is not of the right form: {_short(value)}."
+    if kind == "string_pattern_mismatch":  # only emails have one
+        return f"'{name}' must be an address like ana@example.org, not {_short(value)}."
     if kind in _LIMITS:
         word, key = _LIMITS[kind]
-        return f"'{name}' must be {word} {context[key]}, not {_short(value)}."
+        return f"'{name}' must be {word} {context[key]:.15g}, not {_short(value)}."
     if kind == "value_error":
         return f"{context['error']}." if not path else f"'{name}': {context['error']}."
     wanted = _KINDS.get(kind.removesuffix("_type").removesuffix("_parsing"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import tzinfo
 from functools import cache
 from typing import Annotated, Any
@@ -34,7 +35,7 @@ from tools_impl.caller import Caller
 from tools_impl.deletion import delete_row
 from tools_impl.events import check_span, invited
 from tools_impl.knowledge import check_sources
-from tools_impl.mistakes import field_errors
+from tools_impl.mistakes import closest, field_errors
 from tools_impl.pages import Page
 from tools_impl.related import with_related
 from tools_impl.shared import check_all, check_team, check_vector, ensure_tags, sync_attachments, sync_grants
@@ -91,8 +92,12 @@ async def find(
     """
     declared = BY_NAME.get(table)
     if declared is None:
-        raise Invalid(f"There is no table '{table}'. Tables: {', '.join(BY_NAME)}.")
-    asked = {*(where or {}), (order or "").removeprefix("-")}
+        raise Invalid(f"There is no table '{table}'.{_meant(table, BY_NAME)} Tables: {', '.join(BY_NAME)}.")
+    asked = {*(where or {}), *([order.removeprefix("-")] if order else [])}
+    for name in asked:
+        if name not in by_name(declared):
+            names = by_name(declared)
+            raise Invalid(f"{table} has no field '{name}'.{_meant(name, names)} Its fields: {', '.join(names)}.")
     if not me.admin:
         for attribute in PRIVATE_FIELDS.get(declared, ()):
             if declared.model_fields[attribute].alias in asked:
@@ -141,6 +146,11 @@ async def update(
     return after
 
 
+def _meant(word: str, among: Iterable[str]) -> str:
+    meant = closest(word, among)
+    return f" Did you mean '{meant}'?" if meant else ""
+
+
 def _given(row: Row, fields: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
     """The new values by Python name, each of its field's type."""
     table, known = type(row), by_name(type(row))
@@ -148,7 +158,8 @@ def _given(row: Row, fields: dict[str, Any], zone: tzinfo | None) -> dict[str, A
     open_to_change = [name for name in known if name not in fixed]
     for name in fields:
         if name not in known:
-            raise Invalid(f"{table.table} has no field '{name}'. What can change: {', '.join(open_to_change)}.")
+            meant = _meant(name, open_to_change)
+            raise Invalid(f"{table.table} has no field '{name}'.{meant} What can change: {', '.join(open_to_change)}.")
         if name in fixed:
             raise Invalid(f"'{name}' of {table.table} cannot change. What can: {', '.join(open_to_change)}.")
     try:

@@ -23,6 +23,7 @@ from tools_impl.access import required, visible
 from tools_impl.arguments import Cursor, Limit, MemberId, RowId, Tags, Time
 from tools_impl.authors import authors_of
 from tools_impl.caller import Caller
+from tools_impl.shared import check_member_id
 
 if TYPE_CHECKING:
     from storage.index.indexer import Indexer
@@ -113,6 +114,9 @@ async def search(
     tables = _tables(in_, conversation_id, owner_id)
     if conversation_id is not None:
         await required(view, me, Conversation, conversation_id)
+    for member in (owner_id, author_id):
+        if member is not None:
+            await check_member_id(view, me, member)
     index = await view.store.index.get(view.store)
     position = Position.decoded(cursor) if cursor is not None else Position(0, view.store.last_seq)
     vector = await _query_vector(index, query) if mode != "text" else None

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storage.errors import Conflict, Forbidden, Invalid, NotFound
+from storage.row import Row
 from storage.store import table_of
 from storage.tables import Agent, AgentTool, Attachment, Conversation, Participant, Prompt, Tag, Tool, User
 from storage.transaction import Transaction
 from storage.view import View
-from tools_impl.access import required
+from tools_impl.access import required, visible
 from tools_impl.arguments import LIST_ITEMS
 from tools_impl.caller import Caller
+
+MEMBERS = (User.table, Agent.table)
 
 
 async def creator_of(view: View, me: Caller, named: str | None = None) -> str | None:
@@ -40,23 +43,52 @@ async def ensure_tags(tx: Transaction, me: Caller, tags: Sequence[str] | None) -
 
 
 async def member_of(view: View, me: Caller, member_id: str) -> User | Agent:
-    """The user or agent of that id.
+    """The user or agent of that id, who can take part in something.
 
     Raises:
         Invalid: the id is of another table.
         NotFound: there is none that the caller may see.
         Conflict: it is deactivated.
     """
-    table = table_of(member_id)
-    if table is not None and table not in (User, Agent):
-        raise Invalid(f"'{member_id}' is an id of {table.table}; here a user or an agent is needed.")
-    user = None if table is Agent else await view.find_row(member_id, User)
-    if user is None and table is User:
-        raise NotFound(f"No user '{member_id}'.", table=User.table, id=member_id)
-    member: User | Agent = user if user is not None else await required(view, me, Agent, member_id)
+    member = await seen_member(view, me, member_id)
     if member.deactivated_at is not None:
         raise Conflict(f"'{member_id}' ({member.name}) is deactivated.")
     return member
+
+
+async def seen_member(view: View, me: Caller, member_id: str) -> User | Agent:
+    """The user or agent of that id, deactivated or not.
+
+    Raises:
+        Invalid: the id is of another table.
+        NotFound: there is none that the caller may see.
+    """
+    table = table_of(member_id)
+    if table is Agent:
+        return await required(view, me, Agent, member_id)
+    if table not in (None, User):
+        raise Invalid(f"'{member_id}' is an id of {table.table}; here a user or an agent is needed.")
+    user = await view.find_row(member_id, User)
+    if user is not None:
+        return user
+    if table is User:
+        raise NotFound(f"No user '{member_id}'.", table=User.table, id=member_id)
+    agent = await view.find_row(member_id, Agent)
+    if agent is not None and await visible(me, Agent).holds(agent, view):
+        return agent
+    raise NotFound(f"No user or agent '{member_id}'.", among=MEMBERS, table=None, id=member_id)
+
+
+async def check_member_id(view: View, me: Caller, member_id: str) -> None:
+    """Check that it is not a name, or an id of another table.
+
+    An id of the right form passes: who is hidden from the caller may have written what the caller sees.
+
+    Raises:
+        Invalid, NotFound: it is.
+    """
+    if table_of(member_id) not in (User, Agent):
+        await seen_member(view, me, member_id)
 
 
 async def participant_for(view: View, conversation_id: str, member_id: str) -> Participant | None:
@@ -114,6 +146,14 @@ def longer(name: str, items: Sequence[str] | None, item: str) -> list[str]:
     if len(items or ()) >= LIST_ITEMS:
         raise Conflict(f"{name} has {LIST_ITEMS} items already; remove one first.")
     return [*(items or ()), item]
+
+
+TWINS: dict[type[Row], str] = {
+    Agent: "`tools` has the same as its rows in agentTools, `attachedPrompts` as those in attachments",
+    AgentTool: "the agent's `tools` has the same",
+    Attachment: "an agent's `attachedPrompts` has the same",
+}
+"""What is stored twice and kept equal in one transaction. Any tag, too, has its row in tags."""
 
 
 async def sync_grants(tx: Transaction, agent: Agent, tools: Sequence[str]) -> None:

@@ -40,11 +40,12 @@ async def wait_for_messages(
     now = view.store.last_seq
     with view.store.arrivals.waiting(conversation=conversation_id, member=me.id) as waiter:
         watch = _Watch(view, me, conversation_id, now if after is None else await _position(view, me, after))
+        # Outside of the timeout: what is there already is told even by those who do not wait at all.
+        if after is None and conversation_id is None:
+            await view.store.members.of(me.id)  # nothing can be there yet; have them at hand when something is
+        else:
+            await watch.look(None)
         with anyio.move_on_after(timeout_seconds):
-            if after is None and conversation_id is None:
-                await view.store.members.of(me.id)  # nothing can be there yet; have them at hand when something is
-            else:
-                await watch.look(None)
             while not watch.entries and not waiter.ended:
                 await watch.look(await waiter.wait())
     return watch.told()
@@ -52,7 +53,7 @@ async def wait_for_messages(
 
 async def _position(view: View, me: Caller, after: str) -> int:
     if after.isascii() and after.isdecimal() and table_of(after) is None:
-        return int(after[:18])
+        return min(int(after[:18]), view.store.last_seq)  # beyond it nothing would ever be heard
     return (await required(view, me, Message, after)).seq
 
 
@@ -79,10 +80,11 @@ class _Watch:
         Raises:
             NotFound: the caller sees the conversation no longer.
         """
+        until = self._view.store.last_seq  # what arrives while we look wakes again, wherever it is
         while True:
             own = await self._places(arrived)
             timeline = self._view.store.pages.timeline
-            new = (zip(_behind(timeline.of(one), self._position), repeat(one)) for one in own)
+            new = (zip(_between(timeline.of(one), self._position, until), repeat(one)) for one in own)
             found = list(islice(merge(*new), MOST_MESSAGES))
             if not found:
                 return
@@ -107,15 +109,14 @@ class _Watch:
         seen = {one: await self._sees(one) for one in {conversation for _, conversation in found}}
         for seq, conversation in found:
             row = rows.get(seq)
-            if row is not None and seen[conversation] and row.author_participant_id != own[conversation]:
+            if row is not None and seen[conversation] and _is_told(row, own[conversation]):
                 text = self._budget.take(row.id, row.content)
                 if text is None:
                     return
-                if row.status != "deleted":
-                    entry = await told_message(self._view, row, text, self._names)
-                    if self._conversation_id is None:
-                        entry["conversationId"] = conversation
-                    self.entries.append(entry)
+                entry = await told_message(self._view, row, text, self._names)
+                if self._conversation_id is None:
+                    entry["conversationId"] = conversation
+                self.entries.append(entry)
             self._position = seq
 
     async def _sees(self, conversation_id: str) -> bool:
@@ -125,6 +126,10 @@ class _Watch:
         return row is not None and await visible(self._me, Conversation).holds(row, self._view)
 
 
-def _behind(seqs: Sequence[int], position: int) -> Sequence[int]:
+def _is_told(message: Message, own: str) -> bool:
+    return message.status != "deleted" and message.author_participant_id != own
+
+
+def _between(seqs: Sequence[int], position: int, until: int) -> Sequence[int]:
     first = bisect_right(seqs, position)
-    return seqs[first : first + MOST_MESSAGES]
+    return seqs[first : min(first + MOST_MESSAGES, bisect_right(seqs, until))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -92,6 +93,8 @@ def _batches(ids: list[list[int]]) -> Iterator[list[int]]:
 
 def _open_session() -> Any:
     """The model, ready to run in the thread that calls it."""
+    # Read when it is imported; without it a device id and events for Microsoft are written to the home directory.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
 

@@ -8,7 +8,7 @@ from server import __version__
 from server.cli import main
 from tests.processes import run
 
-COMMANDS = ("serve", "status", "stop", "doctor", "import", "token")
+COMMANDS = ("serve", "status", "stop", "doctor", "import", "reindex", "inbox", "token")
 
 
 @pytest.mark.parametrize("arguments", [["--data", "{}", "status"], ["status", "--data", "{}"]])
@@ -35,7 +35,7 @@ def test_the_help_names_every_command_but_the_one_for_clients(capsys: pytest.Cap
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert [name for name in COMMANDS if f"\n    {name} " not in shown] == []
+    assert [name for name in (*COMMANDS, "demo") if f"\n    {name} " not in shown] == []
     assert "\n    hub " not in shown
 
 

@@ -227,6 +227,17 @@ async def test_catching_up_shows_what_is_unread(swarm: Swarm, era: str) -> None:
     assert text.count("\n> m") == CONTEXT
 
 
+async def test_who_marks_everything_unread_catches_up_from_before_they_joined(swarm: Swarm) -> None:
+    _, ada = await swarm.user("Ada")
+    agent = (await ada("create_agent", name="Lead", description="d", kind="user_agent"))["_id"]
+    place = (await ada("create_conversation", title="Plan"))["_id"]
+    await ada("send_message", conversationId=place, content="early")
+    part = await ada("add_participant", conversationId=place, kind="agent", agentId=agent)
+    assert "none is known to be unread" in await text_of(ada, "catch_up", conversation=place, agent=agent)
+    await ada("update", id=part["_id"], fields={"lastReadSeq": 0}, as_=agent)
+    assert f"What is unread for {agent}." in await text_of(ada, "catch_up", conversation=place, agent=agent)
+
+
 async def test_catching_up_is_not_for_other_peoples_agents(swarm: Swarm) -> None:
     ada_id, ada = await swarm.user("Ada")
     _, bo = await swarm.user("Bo")

@@ -255,3 +255,17 @@ async def test_one_that_was_due_while_the_hub_was_down_is_delivered_once(tmp_pat
             assert (await call(mcp, "inbox"))["reminders"] == shown["reminders"]
             assert (await call(mcp, "get", id=reminder["_id"]))["firedAt"] == fired["firedAt"]
             assert (await call(mcp, "inbox", ack=shown["ack"]))["reminders"] == []
+
+
+async def test_a_timer_that_failed_stops_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path) as (engine, failures):
+        bench = Bench(engine)
+
+        def broken() -> int:
+            raise OSError("no clock")
+
+        monkeypatch.setattr(bench.clock, "now", broken)
+        bench.timer.start()
+        await until(lambda: bool(failures))
+        await bench.timer.stop()
+    assert failures == ["no clock"]

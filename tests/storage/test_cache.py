@@ -45,6 +45,9 @@ def test_it_never_holds_more_than_its_budget(budget: int, steps: list[tuple[str,
         if value is None:
             cache.discard(key)
             last.pop(key, None)
+        elif (held_value := cache.get(key)) is not None:
+            cache.replace(key, value, len(value) - len(held_value))
+            last[key] = value
         else:
             cache.put(key, value)
             last[key] = value

@@ -12,7 +12,8 @@ import pytest
 
 from storage.database import Database
 from storage.row import column_list
-from storage.tables import Agent, Conversation, Message, Participant, Tag, User
+from storage.store import rows_size
+from storage.tables import Agent, Conversation, Message, Participant, Reaction, Tag, User
 from storage.tails import TAIL
 from storage.timeline import Timeline
 from storage.transaction import Transaction
@@ -360,3 +361,20 @@ async def test_statistics_stay_within_the_budgets(tmp_path: Path) -> None:
             cache = swarm.service.status()["cache"]
             assert cache["rowsBytes"] <= 50_000
             assert cache["messagesBytes"] <= 40_000
+
+
+async def test_who_takes_part_is_counted_as_what_it_takes(swarm: Swarm, owner_conversation: str) -> None:
+    owner, store = swarm.owner, swarm.service.engine.store
+    agents = [(await owner("create_agent", name=f"A{n}", description="d", kind="user_agent"))["_id"] for n in range(10)]
+    parts = [
+        (await owner("add_participant", conversationId=owner_conversation, kind="agent", agentId=one))["_id"]
+        for one in agents
+    ]
+    await owner("update", id=parts[3], fields={"status": "blocked for a long time"})
+    await owner("delete", id=parts[4])
+    sent = (await owner("send_message", conversationId=owner_conversation, content="x"))["_id"]
+    likes = [(await owner("react", messageId=sent, as_=one))["_id"] for one in agents[5:]]
+    for like in likes[::2]:
+        await owner("delete", id=like)
+    assert len(store.remembered_where(Reaction, "message_id", sent) or ()) == 2
+    assert store._lookups.used == sum(map(rows_size, store._lookups.values()))

@@ -97,8 +97,8 @@ async def test_where(read: Swarm, where: dict[str, Any], expected: str) -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"titel": "x"},
-        "events has no field 'titel'. Its fields: _id, seq, rev, title, description, startTime, endTime, createdBy, "
-        "participants, tags, createdAt.",
+        "events has no field 'titel'. Did you mean 'title'? Its fields: _id, seq, rev, title, description, startTime, "
+        "endTime, createdBy, participants, tags, createdAt.",
     ),
     ({"title": {}}, f"title: the condition is empty. Operators: {', '.join(ALL_OPERATORS)}."),
     ({"title": {"like": "x"}}, f"title: unknown operator 'like'. Operators: {', '.join(ALL_OPERATORS)}."),
@@ -165,7 +165,7 @@ def test_a_time_without_an_offset_is_of_the_configured_zone(offset: int) -> None
 
 async def test_tables_and_orders_are_named_when_unknown(owner: Tools) -> None:
     error = await owner.refused("find", table="agent")
-    assert error.text == f"There is no table 'agent'. Tables: {', '.join(BY_NAME)}."
+    assert error.text == f"There is no table 'agent'. Did you mean 'agents'? Tables: {', '.join(BY_NAME)}."
     assert (await owner.refused("find", table="authSessions")).text.startswith("There is no table 'authSessions'.")
     assert (await owner.refused("find", table="tools", order="size")).text == (
         "tools has no field 'size'. Its fields: _id, seq, rev, name, description, config, createdBy, createdAt."

@@ -55,3 +55,12 @@ def test_pages_and_what_comes_after_a_row() -> None:
     assert list(timeline.after("a", 4)) == [6, 8]
     assert list(timeline.after("a", 3)) == [4, 6, 8]
     assert list(timeline.after("none", 0)) == []
+
+
+def test_a_parent_that_comes_back_before_the_stored_rows_come_keeps_its_new_ones() -> None:
+    timeline = Timeline()
+    timeline.add("a", 4)
+    timeline.forget("a")
+    timeline.add("a", 9)
+    timeline.load([("a", [1, 4])])
+    assert list(timeline.of("a")) == [9]

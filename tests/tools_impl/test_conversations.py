@@ -145,7 +145,7 @@ async def test_an_agent_without_a_creator_cannot_own_one(swarm: Swarm) -> None:
     [
         (["user_999"], "not_found", "No user 'user_999'."),
         (["agent_999"], "not_found", "No row 'agent_999' in agents."),
-        (["Director"], "not_found", "No row 'Director' in agents."),
+        (["Director"], "not_found", "No user or agent 'Director'."),
         (["conv_1"], "invalid", "'conv_1' is an id of conversations; here a user or an agent is needed."),
         ("user_1", "invalid", "'participants' must be a list, not 'user_1'."),
         (["agent_1"] * 101, "invalid", "'participants' has 101 items; at most 100 are possible."),

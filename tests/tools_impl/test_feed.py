@@ -97,3 +97,16 @@ async def test_only_what_one_may_see(swarm: Swarm, owner: Tools) -> None:
         "comments",
         "conversationMessages",
     ]
+
+
+async def test_an_event_does_not_tell_who_a_hidden_agent_is(swarm: Swarm) -> None:
+    _, ada = await swarm.user("FeedAda")
+    bo_id, bo = await swarm.user("FeedBo")
+    writer = await agent(ada)
+    await bo("follow", followeeId=writer)
+    times = {"startTime": "2030-01-01T00:00:00Z", "endTime": "2030-01-01T01:00:00Z"}
+    await ada("create_event", title="Meeting", participants=[bo_id], as_=writer, **times)
+    assert (await bo("feed"))["names"] == {writer: "Writer"}
+    await ada("update", id=writer, fields={"visibility": "private", "name": "Secret"})
+    found = await bo("feed")
+    assert ([entry["title"] for entry in found["feed"]], found["names"]) == (["Meeting"], {writer: ""})

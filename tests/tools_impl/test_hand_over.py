@@ -123,3 +123,12 @@ async def test_a_task_mentions_nobody_and_brings_nobody_in(owner: Tools, lead: s
     row = await owner("hand_over", to=worker, task=task, context=task, as_=lead)
     parts = await owner.find("conversationParticipants", where={"conversationId": row["conversationId"]})
     assert {part["agentId"] for part in parts} == {lead, worker}
+
+
+async def test_nothing_is_handed_to_who_would_not_hear_of_it(owner: Tools, lead: str, worker: str) -> None:
+    room = (await owner("create_conversation", title="Plan", participants=[lead, worker]))["_id"]
+    (part,) = await owner.find("conversationParticipants", where={"conversationId": room, "agentId": worker})
+    await owner("update", id=part["_id"], fields={"status": "blocked"})
+    error = await owner.refused("hand_over", to=worker, task="Build it", conversationId=room, as_=lead)
+    assert (error.code, "'blocked'" in error.text, "Leave conversationId out" in error.text) == ("conflict", True, True)
+    assert (await owner("hand_over", to=worker, task="Build it", as_=lead))["conversationId"] != room

@@ -70,7 +70,7 @@ REFUSED: tuple[tuple[Line, str], ...] = (
     ({**MEMBER, "_id": "m-2", "isRemoved": "no"}, "'isRemoved' must be true or false, not 'no'."),
     ({**MEMBER, "_id": "m-2", "agentId": "a-scout"}, "a participant of kind 'user' has userId and no other id"),
     ({**MEMBER, "_id": "m-2", "lastReadSeq": 2**70}, "'lastReadSeq'"),
-    ({**USER, "_id": "u-2", "email": "nobody"}, "'email' is not of the right form: 'nobody'."),
+    ({**USER, "_id": "u-2", "email": "nobody"}, "'email' must be an address like ana@example.org, not 'nobody'."),
     ({**USER, "name": "Anne"}, "'u-ann' exists with another name."),
     ({**USER, "image": "x.png"}, "'u-ann' exists with another image."),
     ({**AGENT, "tools": ["t-web"]}, "'a-scout' exists with another tools."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from storage.tables import Reminder
 from tests.clients import Swarm, Tools
+from tests.imports import CONVERSATION, MEMBER, MESSAGE, USER, load
 from tools_impl.acks import Shown
 
 
@@ -404,3 +406,22 @@ async def test_reminders_that_fired_are_shown_until_acknowledged(swarm: Swarm, b
     found = await tools("inbox", as_=bot.id, ack=found["ack"])
     assert found["reminders"] == []
     assert (await bot.owner("get", id=late.id))["status"] == "read"
+
+
+async def test_an_ack_of_many_long_ids_is_taken(swarm: Swarm, bot: Bot) -> None:
+    rng = random.Random(1)
+    user = {**USER, "_id": "u-long", "email": "long@example.org"}
+    lines: list[dict[str, Any]] = [user]
+    for number in range(200):
+        place = "".join(rng.choices(string.ascii_letters, k=200))
+        member = {**MEMBER, "_id": f"long{number}", "conversationId": place, "userId": "u-long"}
+        lines += [
+            {**CONVERSATION, "_id": place, "createdBy": "u-long"},
+            member,
+            {**member, "_id": f"bot{number}", "kind": "agent", "agentId": bot.id, "userId": None},
+            {**MESSAGE, "conversationId": place, "authorParticipantId": member["_id"]},
+        ]
+    assert (await load(swarm, *lines)).refused == {}
+    found = await bot.inbox(limit=200, maxTokens=25_000)
+    assert found["unread"] == 200
+    assert (await bot.inbox(ack=found["ack"]))["unread"] == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from storage.mentions import mentions
+from storage.mentions import MOST, mentions
 from tests.clients import Swarm, Tools
 from tools_impl.transcripts import plain, quoted
 
@@ -44,6 +44,11 @@ async def said(tools: Tools, conversation: str) -> list[dict[str, Any]]:
 
 
 # What is a mention.
+
+
+def test_so_many_of_one_text_count() -> None:
+    text = "".join(f"@[Bot](agent:{number})" for number in range(MOST + 1))
+    assert mentions(text) == [("agent", str(number)) for number in range(MOST)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from storage.tables import Comment, Message, Reaction
 from storage.transaction import Transaction
 from tests.clients import Swarm, Tools
+from tests.imports import CONVERSATION, MEMBER, MESSAGE, USER, Row, load
 from tools_impl.caller import Caller
 from tools_impl.related import Detailed
 from tools_impl.rows import get
@@ -170,3 +171,24 @@ async def test_people_stay_as_they_are(swarm: Swarm, owner: Tools) -> None:
     assert set(await owner("get", id=user)) == {"_id", "name", "email", "createdAt", "seq"}
     _, stranger = await person(swarm)
     assert set(await stranger("get", id=user)) == {"_id", "name", "createdAt", "seq"}
+
+
+async def test_what_went_with_a_conversation_is_forgotten_and_nothing_else(swarm: Swarm, owner: Tools) -> None:
+    """Imported messages have ids that say nothing of their place, or name that of another message."""
+    member = {**MEMBER, "userId": swarm.service.owner.id}
+    message = {**MESSAGE, "_id": "x-1"}
+    await load(swarm, USER, CONVERSATION, member, message, *_comments("x-1", member, 3))
+    ((seq,),) = await swarm.sql("SELECT seq FROM conversationMessages WHERE _id = 'x-1'")
+    other = {**member, "_id": "m-other", "conversationId": "c-other"}
+    alike = {**message, "_id": f"msg_{seq}", "conversationId": "c-other", "authorParticipantId": "m-other"}
+    await load(swarm, {**CONVERSATION, "_id": "c-other"}, other, alike, *_comments(alike["_id"], other, 2))
+    await owner("delete", id=CONVERSATION["_id"])
+    assert len((await owner("get", id=alike["_id"]))["comments"]) == 2
+    await load(swarm, CONVERSATION, member, message, *_comments("x-1", member, 19))
+    shown = await owner("get", id="x-1")
+    assert (len(shown["comments"]), "commentsTotal" in shown) == (19, False)
+
+
+def _comments(message_id: str, author: Row, count: int) -> list[Row]:
+    fields = {"table": "comments", "messageId": message_id, "authorParticipantId": author["_id"]}
+    return [{**fields, "_id": f"{message_id}-{number}", "content": "c"} for number in range(count)]

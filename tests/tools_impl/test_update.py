@@ -53,7 +53,7 @@ async def test_a_lost_update_is_refused(owner: Tools, agent: dict[str, Any]) -> 
     [
         ({}, "fields is empty; name at least one field and its new value."),
         ({"titel": "x"}, "agents has no field 'titel'. What can change: name, description, kind,"),
-        ({"avatar_url": "x"}, "agents has no field 'avatar_url'. What can change:"),
+        ({"avatar_url": "x"}, "agents has no field 'avatar_url'. Did you mean 'avatarUrl'? What can change:"),
         ({"createdBy": "user_1"}, "'createdBy' of agents cannot change. What can: name,"),
         ({"_id": "x"}, "'_id' of agents cannot change."),
         ({"seq": 1}, "'seq' of agents cannot change."),
@@ -131,7 +131,7 @@ async def test_email_stays_unique_and_well_formed(swarm: Swarm, owner: Tools) ->
     error = await owner.refused("update", id=user, fields={"email": "TAKEN@example.org"})
     assert error.code == "conflict"
     error = await owner.refused("update", id=user, fields={"email": "nonsense"})
-    assert error.text == "'email' is not of the right form: 'nonsense'."
+    assert error.text == "'email' must be an address like ana@example.org, not 'nonsense'."
     error = await tools.refused("update", id=user, fields={"email": "mine@example.org"})
     assert error == Refusal("forbidden", "Only an admin changes an email.")
     # The old address is free again, the same one is no conflict.

@@ -240,3 +240,59 @@ async def test_many_wait_and_each_hears_once(swarm: Swarm, waiting: Waiting, own
     for task in tasks:
         await asyncio.wait_for(task, 5)
     await waiting.nobody()
+
+
+async def test_many_deleted_messages_are_passed_over(owner: Tools) -> None:
+    bot = await agent(owner)
+    room = await place(owner, bot)
+    first = await say(owner, room, "first")
+    for number in range(150):
+        await owner("delete", id=await say(owner, room, str(number)))
+    last = await say(owner, room, "last")
+    found = await owner("wait_for_messages", as_=bot, after=first, timeoutSeconds=5)
+    assert [message["_id"] for message in found["messages"]] == [last]
+
+
+async def test_who_does_not_wait_is_told_what_is_there_already(tmp_path: Any) -> None:
+    async with Swarm(tmp_path / "data") as swarm:
+        bot = await agent(swarm.owner)
+        room = await place(swarm.owner, bot)
+        first = await say(swarm.owner, room, "first")
+        await say(swarm.owner, room, "second")
+    async with Swarm(tmp_path / "data") as swarm:  # nothing is in memory
+        found = await swarm.owner("wait_for_messages", as_=bot, after=first, timeoutSeconds=0)
+        assert [message["content"] for message in found["messages"]] == ["second"]
+
+
+async def test_what_arrives_elsewhere_while_one_looks_is_not_passed_over(
+    swarm: Swarm, waiting: Waiting, owner: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await agent(owner)
+    one, other = await place(owner, bot), await place(owner, bot)
+    task = await waiting.begin(owner, as_=bot)
+    members = swarm.service.engine.store.members
+    looks, go_on, of = asyncio.Event(), asyncio.Event(), members.of
+
+    async def held(member: str) -> Any:
+        looks.set()
+        await go_on.wait()
+        return await of(member)
+
+    monkeypatch.setattr(members, "of", held)
+    await say(owner, one, "a")
+    await looks.wait()
+    await say(owner, other, "b")
+    await say(owner, one, "c")
+    go_on.set()
+    found = await task
+    texts = [message["content"] for message in found["messages"]]
+    found = await owner("wait_for_messages", as_=bot, after=found["after"], timeoutSeconds=0)
+    assert texts + [message["content"] for message in found["messages"]] == ["a", "b", "c"]
+
+
+async def test_a_place_that_is_yet_to_come_is_now(waiting: Waiting, owner: Tools) -> None:
+    bot = await agent(owner)
+    room = await place(owner, bot)
+    task = await waiting.begin(owner, as_=bot, after="999999999")
+    await say(owner, room, "hello")
+    assert [message["content"] for message in (await task)["messages"]] == ["hello"]
