@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 	@exec $(VENV)/bin/one-mcp demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	@$(PY) -m pytest -m slow $(ARGS)
