@@ -59,14 +59,15 @@ class MessagePage(Result):
         if self.next_cursor is not None:
             yield f'Earlier ones: cursor="{self.next_cursor}"'
         today = None
-        for message in from_json(self.messages.structured()):
+        for brought, message in zip(self.messages.ids, from_json(self.messages.structured()), strict=True):
             day, moment = divmod(message["createdAt"], DAY_MS)
             if day != today:
                 today = day
                 yield f"{iso(message['createdAt'])[:10]} UTC"
             author = names.get(message["authorParticipantId"], "?")
             more = _more(message) if len(message) > len(_SAID_BY_THE_LINE) or message["kind"] != "participant" else ""
-            yield f"{named(message['_id'])} {_CLOCK[moment // MINUTE_MS]} {author}{more}"
+            row_id = named(brought) if brought else message["_id"]
+            yield f"{row_id} {_CLOCK[moment // MINUTE_MS]} {author}{more}"
             if message.get("status") != "deleted":
                 yield quoted(message["content"])
 

@@ -35,7 +35,7 @@ def named(row_id: str) -> str:
 
 def quoted(text: str) -> str:
     """Somebody's words, every line marked as theirs, whatever ends a line in them."""
-    return "\n".join(f"> {line}" for line in text.splitlines() or [""])
+    return "> " + "\n> ".join(text.splitlines())
 
 
 async def transcript(view: View, me: Caller, conversation_id: str) -> str:

@@ -49,7 +49,7 @@ EMBED_CHUNKS = 8
 LAGS_AFTER_SECONDS = 600.0
 QUIET_SECONDS = 0.05
 WORDS_PATIENCE_SECONDS = 2.0
-EMBED_PATIENCE_SECONDS = 0.25
+EMBED_PATIENCE_SECONDS = 1.0
 """The background waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
 UNLOAD_CHECK_SECONDS = 60.0
 RETRY_SECONDS = 10.0
