@@ -31,7 +31,8 @@ KEPT_VERSIONS = timedelta(minutes=2)
 PROBES = 50
 REFINED = 800
 """So many of the nearest by RQ are compared by their whole vectors. RQ without refining has a recall of 0.5 to 0.7; 50
-probes and 20 vectors for each of 10 results 0.995 at a million. Twenty for each of 200 took 150 ms at 100,000."""
+probes and 20 vectors for each of 10 results 0.995 at a million. Twenty for each of all candidates of a search made it
+take 5.5 times as long as LanceDB alone at 100,000; now 1.6, with a recall of 10 of 1.000."""
 
 
 def schema(dims: int) -> pa.Schema:
