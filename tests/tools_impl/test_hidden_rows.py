@@ -242,7 +242,9 @@ async def test_followers_hear_of_public_deeds_only(world: World, caller: str) ->
     stranger, insider = world.strangers[caller], world.insider
     me = (await insider.find("users", where={"name": "Insider"}))[0]["_id"]
     await stranger.tools("follow", followeeId=me)
-    world.check(await answer(stranger, "feed", limit=200))
+    text = await answer(stranger, "feed", limit=200)
+    assert json.loads(text)[0] is False, text
+    world.check(text)
     await stranger.tools("unfollow", followeeId=me)
 
 
