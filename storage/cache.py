@@ -8,8 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from storage.row import Row
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+_SIZED = (str, list, dict)
+
+
+def row_size(row: Row) -> int:
+    """Roughly the bytes a row takes in memory: an object, its dict, and its strings."""
+    return 900 + sum([len(value) for value in row.__dict__.values() if type(value) in _SIZED])
+
+
+def rows_size(rows: dict[str, Row]) -> int:
+    """Roughly the bytes of a lookup's answer."""
+    return 200 + sum(map(row_size, rows.values()))
 
 
 class ByteBudget(Generic[K, V]):

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from storage.arrivals import Arrivals
 from storage.batch import Changes, Receipt
-from storage.cache import ByteBudget, Loads
+from storage.cache import ByteBudget, Loads, row_size, rows_size
 from storage.commit import fold
 from storage.database import Database
 from storage.digests import Digests, knowledge_digest
@@ -52,17 +52,6 @@ HOT_LOOKUPS: frozenset[tuple[type[Row], str]] = frozenset(
 """Questions by another field than the id that most requests ask: answered from memory."""
 
 RECENT_RECEIPTS_BYTES = 8 << 20
-_SIZED = (str, list, dict)
-
-
-def row_size(row: Row) -> int:
-    """Roughly the bytes a row takes in memory: an object, its dict, and its strings."""
-    return 900 + sum([len(value) for value in row.__dict__.values() if type(value) in _SIZED])
-
-
-def rows_size(rows: dict[str, Row]) -> int:
-    """Roughly the bytes of a lookup's answer."""
-    return 200 + sum(map(row_size, rows.values()))
 
 
 class Store:

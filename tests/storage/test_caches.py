@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from storage.cache import rows_size
 from storage.database import Database
 from storage.row import column_list
-from storage.store import rows_size
 from storage.tables import Agent, Conversation, Message, Participant, Reaction, Tag, User
 from storage.tails import TAIL
 from storage.timeline import Timeline
