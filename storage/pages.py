@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 from storage.cache import ByteBudget, Loads
 from storage.tables import Message
@@ -14,6 +15,21 @@ from storage.timeline import Timeline
 NEIGHBOURS = 50
 ASKED_ONCE = 10_000
 """So many conversations are remembered of which a single message was read."""
+RENDERED_SHARE = 8
+"""One part in so many of the budget is for pages as they were last rendered: by Zipf's law most reads are of few."""
+
+
+class Rendered(NamedTuple):
+    """A page of messages as it was last told. It holds as long as `of`, all that it was made from, is the same."""
+
+    of: tuple[Any, ...]
+    structured: str
+    text: str
+
+    @property
+    def bytes(self) -> int:
+        """Roughly what it takes in memory."""
+        return 600 + len(self.structured) + len(self.text)
 
 
 class MessagePages:
@@ -32,7 +48,11 @@ class MessagePages:
         self.timeline = Timeline()
         self._rows_at = rows_at
         self._newest = newest
-        self._tails: ByteBudget[str, Lines] = ByteBudget(budget, lambda lines: lines.bytes, self._no_home)
+        self.rendered: ByteBudget[tuple[str, int | None, int, bool], Rendered] = ByteBudget(
+            budget // RENDERED_SHARE, lambda page: page.bytes
+        )
+        tails = budget - budget // RENDERED_SHARE
+        self._tails: ByteBudget[str, Lines] = ByteBudget(tails, lambda lines: lines.bytes, self._no_home)
         self._homes: dict[int, str] = {}
         self._asked_once: set[str] = set()
         self._loads = Loads()
@@ -135,4 +155,4 @@ class MessagePages:
 
     def statistics(self) -> dict[str, int]:
         """Entries and bytes."""
-        return {"conversations": len(self._tails), "messagesBytes": self._tails.used}
+        return {"conversations": len(self._tails), "messagesBytes": self._tails.used + self.rendered.used}

@@ -36,6 +36,8 @@ class Lines:
         self.authors: list[str] = []
         self.rests: list[str] = []
         self.bytes = 500
+        self.version = object()
+        """Another one after each change; a slice has that of what it was cut from."""
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> Lines:
@@ -58,6 +60,7 @@ class Lines:
         self.authors.append(sys.intern(message.author_participant_id))
         self.rests.append(rest)
         self.bytes += BYTES_A_MESSAGE + len(rest)
+        self.version = object()
 
     def replace(self, message: Message) -> None:
         """Show another state of a message, if it is among these."""
@@ -67,6 +70,7 @@ class Lines:
             self.bytes += len(rest) - len(self.rests[place])
             self.rests[place] = rest
             self.revs[place] = _rev(message)
+            self.version = object()
 
     def message(self, conversation: str, seq: int) -> Message | None:
         """One of them as a row, if it is there and whole."""
@@ -100,6 +104,7 @@ class Lines:
         part.seqs, part.times, part.revs = self.seqs[begin:end], self.times[begin:end], self.revs[begin:end]
         part.ids, part.authors, part.rests = self.ids[begin:end], self.authors[begin:end], self.rests[begin:end]
         part.bytes += sum(map(len, part.rests)) + BYTES_A_MESSAGE * len(part)
+        part.version = self.version
         return part
 
     def _starts(self) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict
 from pydantic_core import from_json, to_json
 
 from storage.fields import iso
+from storage.pages import Rendered
 from storage.row import Result
 from storage.tails import Lines
 from tools_impl.transcripts import NOTICE, named, plain, quoted
@@ -21,28 +22,50 @@ _SAID_BY_THE_LINE = frozenset({"_id", "createdAt", "authorParticipantId", "kind"
 
 
 class MessagePage(Result):
-    """A page of a conversation. What repeats is said once: `conversation`, and `authors` by participant."""
+    """A page of a conversation, rendered: `json_text` for programs, `words` for models."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
     table: ClassVar[str] = "messages"
+
+    json_text: str
+    words: str
+
+    def wire(self) -> dict[str, Any]:
+        """See `Result`."""
+        data: dict[str, Any] = from_json(self.json_text)
+        return data
+
+    def structured(self) -> str:
+        """See `Result`."""
+        return self.json_text
+
+    def text(self) -> str:
+        """See `Result`."""
+        return self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page is made from. What repeats is said once: `conversation`, and `authors` by participant."""
 
     conversation: dict[str, Any]
     authors: dict[str, dict[str, Any]]
     messages: Lines
-    next_cursor: str | None = None
-    concise: bool = True
+    next_cursor: str | None
+    concise: bool
 
-    def wire(self) -> dict[str, Any]:
-        """See `Result`."""
-        data: dict[str, Any] = from_json(self.structured())
-        return data
+    def rendered(self, last: Rendered | None) -> Rendered:
+        """The page as it is told; `last`, if it was made from the same."""
+        of = (self.messages.version, self.conversation, self.authors, self.next_cursor)
+        if last is not None and last.of == of:
+            return last
+        return Rendered(of, self.structured(), self.text())
 
     def structured(self) -> str:
-        """See `Result`; the messages were rendered when they were stored."""
+        """JSON; the messages were rendered when they were stored."""
         return self._around(self.messages.structured())
 
     def text(self) -> str:
-        """See `Result`; concise: a line like `msg_12 14:03 Nova` for each message, then what it says."""
+        """The JSON with ISO 8601 times; concise: a line like `msg_12 14:03 Nova` for each message and what it says."""
         return "\n".join(self._lines()) if self.concise else self._around(self.messages.text())
 
     def _around(self, messages: str) -> str:

@@ -27,7 +27,7 @@ from tools_impl.arguments import (
 from tools_impl.authors import authors_of
 from tools_impl.caller import Caller
 from tools_impl.mentions import add_mentioned
-from tools_impl.message_page import MessagePage
+from tools_impl.message_page import MessagePage, Page
 from tools_impl.shared import check_vector, ensure_tags
 
 
@@ -125,13 +125,20 @@ async def list_messages(
     conversation = await required(view, me, Conversation, conversation_id)
     before = None if cursor is None else _position(cursor)
     messages, more = await view.store.pages.before(conversation.id, before, limit)
-    return MessagePage.model_construct(
+    page = Page(
         conversation={"_id": conversation.id, "title": conversation.title},
         authors=await authors_of(view, conversation.id, set(messages.authors)),
         messages=messages,
         next_cursor=str(messages.seqs[0]) if more and messages else None,
         concise=format == "concise",
     )
+    pages = view.store.pages
+    place = (conversation.id, before, limit, page.concise)
+    last = pages.rendered.get(place)
+    rendered = page.rendered(last)
+    if rendered is not last:
+        pages.rendered.put(place, rendered)
+    return MessagePage.model_construct(json_text=rendered.structured, words=rendered.text)
 
 
 def _position(cursor: str) -> int:

@@ -334,3 +334,31 @@ async def test_a_conversation_of_an_imported_id(swarm: Swarm, owner: Tools) -> N
     )
     sent = await owner("send_message", conversationId=place.id, content="x")
     assert (await owner("list_messages", conversationId=place.id))["messages"][0]["_id"] == sent["_id"]
+
+
+async def test_a_page_that_was_read_before_shows_every_change(swarm: Swarm, owner: Tools, place: str) -> None:
+    speaker = await agent(owner)
+    await owner("add_participant", conversationId=place, kind="agent", agentId=speaker)
+    author = (await participant(owner, place, speaker))["_id"]
+    sent = await owner("send_message", conversationId=place, content="first words", **{"as": speaker})
+
+    async def told() -> tuple[str, dict[str, Any]]:
+        result = await owner.raw("list_messages", conversationId=place)
+        again = await owner.raw("list_messages", conversationId=place)
+        assert again.content == result.content
+        assert again.structured_content == result.structured_content
+        return result.content[0].text, result.structured_content
+
+    assert "first words" in (await told())[0]
+    await owner("update", id=sent["_id"], fields={"content": "other words"})
+    assert "other words" in (await told())[0]
+    await owner("update", id=speaker, fields={"name": "Renamed"})
+    text, data = await told()
+    assert "Renamed" in text
+    assert data["authors"][author]["name"] == "Renamed"
+    await owner("update", id=place, fields={"title": "Another title"})
+    assert (await told())[0].startswith("Another title")
+    await owner("send_message", conversationId=place, content="one more")
+    assert "one more" in (await told())[0]
+    await owner("delete", id=sent["_id"])
+    assert "other words" not in str(await told())
