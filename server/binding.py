@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import mcp_types as types
@@ -56,16 +56,20 @@ _Ack = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bound:
-    """An operation with what MCP needs of it."""
+    """An operation with what MCP needs of it. Schemas are made when they are first asked for: a start needs few."""
 
     operation: Operation
     writes: bool
     arguments: type[BaseModel]
     names: tuple[str, ...]
     optional: frozenset[str]
-    tool: types.Tool
+
+    @cached_property
+    def tool(self) -> types.Tool:
+        """As clients are told of it."""
+        return _tool(self.operation, self.writes, self.arguments)
 
 
 def bind(operation: Operation) -> Bound:
@@ -88,12 +92,12 @@ def bind(operation: Operation) -> Bound:
         fields["ack"] = (_Ack, None)
     model = create_model(
         operation.name,
-        __config__=ConfigDict(extra="forbid", alias_generator=to_camel, validate_default=False),
+        __config__=ConfigDict(extra="forbid", alias_generator=to_camel, validate_default=False, defer_build=True),
         **fields,
     )
     names = tuple(field.alias or name for name, field in model.model_fields.items())
     optional = frozenset(field.alias or name for name, field in model.model_fields.items() if not field.is_required())
-    return Bound(operation, writes, model, names, optional, _tool(operation, writes, model))
+    return Bound(operation, writes, model, names, optional)
 
 
 def _tool(operation: Operation, writes: bool, model: type[BaseModel]) -> types.Tool:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.index.lance import Hit
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found. `score` is BM25 or a cosine similarity: the higher, the better."""
+
+    seq: int
+    start: int
+    score: float
 
 
 @dataclass(frozen=True, slots=True)

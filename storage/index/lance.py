@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage.index.documents import Chunk, Document, digest
+from storage.index.fusion import Hit
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection, AsyncTable
@@ -56,15 +56,6 @@ def schema(dims: int) -> pa.Schema:
         encoding = {b"lance-encoding:structural-encoding": b"miniblock"}
         fields.append(pa.field("vector", pa.list_(pa.float32(), dims), metadata=encoding))
     return pa.schema(fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that was found. `score` is BM25 or a cosine similarity: the higher, the better."""
-
-    seq: int
-    start: int
-    score: float
 
 
 class ChunkTable:
@@ -257,8 +248,3 @@ def _best(found: Iterable[tuple[int, int, float]]) -> list[Hit]:
         if seq not in best:
             best[seq] = Hit(seq, start, score)
     return list(best.values())
-
-
-def quoted(text: str) -> str:
-    """A string literal of LanceDB's filters."""
-    return "'" + text.replace("'", "''") + "'"

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from storage.index.fusion import Ranked, fused
-from storage.index.lance import Hit, quoted
+from storage.index.fusion import Hit, Ranked, fused
 from storage.predicate import Everything, Predicate
 from storage.row import Row
 from storage.store import Store
@@ -102,3 +101,8 @@ async def ranked(
 
 async def _nothing() -> list[Hit]:
     return []
+
+
+def quoted(text: str) -> str:
+    """A string literal of LanceDB's filters."""
+    return "'" + text.replace("'", "''") + "'"

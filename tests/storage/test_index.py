@@ -13,10 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from storage.index.fusion import fused, scaled
+from storage.index.fusion import Hit, fused, scaled
 from storage.index.indexer import Indexer
-from storage.index.lance import Hit, quoted
-from storage.index.search import Filters, condition
+from storage.index.search import Filters, condition, quoted
 from storage.tables import Knowledge, Message
 from tests.clients import Swarm
 from tests.hashed_words import HashedWords

@@ -6,7 +6,7 @@ import pytest
 
 from storage.tables import Conversation, Message, Participant
 from storage.transaction import Transaction
-from tests.clients import Refusal, Swarm, Tools
+from tests.clients import Refusal, Swarm, Tools, said
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ async def test_a_page_that_was_read_before_shows_every_change(swarm: Swarm, owne
         again = await owner.raw("list_messages", conversationId=place)
         assert again.content == result.content
         assert again.structured_content == result.structured_content
-        return result.content[0].text, result.structured_content
+        return said(result), result.structured_content or {}
 
     assert "first words" in (await told())[0]
     await owner("update", id=sent["_id"], fields={"content": "other words"})
