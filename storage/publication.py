@@ -52,7 +52,7 @@ class Publication:
             for path in self._private.iterdir():
                 if not path.stem.isdecimal():
                     path.unlink()
-        if not self.path.exists() or not self._is_ours():
+        if not self.path.exists() or not self.is_ours():
             return None
         here = self.path.stat()
         named = [path for path in self._numbered() if path.stat().st_ino == here.st_ino]
@@ -84,7 +84,7 @@ class Publication:
             OSError: the disk failed.
             Stopped: `stopped` said so.
         """
-        if not self._is_ours():
+        if not self.is_ours():
             raise Unavailable(f"{self.path} was not made by one-mcp and is left as it is: move it away.")
         self._private.mkdir(mode=0o700, exist_ok=True)
         made = self._copy(stopped)
@@ -157,7 +157,7 @@ class Publication:
             (path for path in self._private.glob("*.duckdb") if path.stem.isdecimal()), key=lambda path: int(path.stem)
         )
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
         """Whether the place of the file is free, or taken by a snapshot."""
         if not os.path.lexists(self.path):
             return True

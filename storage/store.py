@@ -77,7 +77,7 @@ class Store:
     ) -> None:
         self.database = database
         self.index = index
-        self.snapshots: Snapshots  # of the writer, which needs a store
+        self.snapshots: Snapshots
         self.listeners: list[Callable[[Changes], None]] = [index.follow]
         """Who hears of every batch that was made durable, when it can be read already; must not block."""
         self.zone = zone
