@@ -104,6 +104,7 @@ class Publication:
     def _copy(self, stopped: Callable[[], bool]) -> Path:
         source = self._opened()
         length = os.fstat(source.fileno()).st_size
+        self._check_room(0)
         if self._clones:
             made = self._private / "clone"
             with FileIO(made, "w") as target:

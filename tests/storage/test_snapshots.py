@@ -23,6 +23,12 @@ NAMES = "SELECT name FROM agents ORDER BY seq"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether a file is open")
 
 
+@pytest.fixture
+def copying(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that cannot share blocks between files."""
+    monkeypatch.setattr(publication, "clone", lambda *_: False)
+
+
 class Copies:
     """Holds copies back until it is opened."""
 
@@ -134,6 +140,7 @@ async def test_only_on_demand_means_not_at_the_end_either(tmp_path: Path) -> Non
     assert not (tmp_path / "analytics.duckdb").exists()
 
 
+@pytest.mark.usefixtures("copying")
 async def test_a_close_gives_up_the_copy_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path) as (engine, _):
         await engine.writer.run(agent("one"))
@@ -167,6 +174,7 @@ async def test_readers_keep_what_they_opened(tmp_path: Path) -> None:
 
 @LINUX
 @pytest.mark.parametrize("how", ["read", "plain"])
+@pytest.mark.usefixtures("copying")
 async def test_a_spare_that_somebody_has_open_is_left_alone(tmp_path: Path, how: str) -> None:
     async with opened(tmp_path) as (engine, _):
         snapshots = engine.store.snapshots
@@ -188,6 +196,7 @@ async def test_a_spare_that_somebody_has_open_is_left_alone(tmp_path: Path, how:
 
 
 @LINUX
+@pytest.mark.usefixtures("copying")
 async def test_a_spare_that_nobody_has_open_is_used_again(tmp_path: Path) -> None:
     async with opened(tmp_path) as (engine, _):
         inodes = []
