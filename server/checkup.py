@@ -26,6 +26,7 @@ from storage.directory import NETWORK_FILE_SYSTEMS, RESERVE_BYTES, file_system
 from storage.errors import StorageFault
 from storage.migrate import stored_version
 from storage.migrations import AUTH_MIGRATIONS, EMBEDDING_MIGRATIONS, MIGRATIONS
+from storage.publication import Publication
 
 LITTLE_SPACE = 1 << 30
 _FILES = {"one.duckdb": MIGRATIONS, "auth.duckdb": AUTH_MIGRATIONS, "embeddings.duckdb": EMBEDDING_MIGRATIONS}
@@ -51,6 +52,7 @@ def checkup(data_dir: Path) -> Iterator[Outcome]:
         yield Outcome("error", "data directory", f"{data_dir} is no directory.", "Choose another with --data.")
         return
     yield from _directory(data_dir)
+    yield from _snapshot(data_dir)
     try:
         link = control(data_dir)
     except (Failure, OSError) as error:
@@ -119,6 +121,15 @@ def _permissions(data_dir: Path) -> Iterator[Outcome]:
             yield Outcome("error", name, message, "`one-mcp stop`: the next hub has another secret.")
 
 
+def _snapshot(data_dir: Path) -> Iterator[Outcome]:
+    """Whether the place of the published snapshot is free or taken by one."""
+    name = "analytics.duckdb"
+    if Publication(data_dir).is_ours():
+        return
+    message = f"{data_dir / name} is no snapshot of one-mcp; it is left as it is, and none is published."
+    yield Outcome("error", name, message, "Move it away.")
+
+
 # -- the hub ---------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +143,8 @@ def _running(link: Link) -> Iterator[Outcome]:
         yield Outcome("warning", "hub", differs, "Upgrade this installation as well.")
     else:
         yield Outcome("ok", "hub", message)
+    if trouble := facts.get("analytics", {}).get("error"):  # a hub of an earlier version says nothing of it
+        yield Outcome("warning", "analytics.duckdb", trouble, "Analysts read an older snapshot until this is mended.")
     try:
         answer = link.call("audit")
     except (Failure, OSError) as error:

@@ -96,6 +96,12 @@ def _reindex(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _snapshot(arguments: argparse.Namespace) -> int:
+    from server.snapshot import run
+
+    return run(arguments)
+
+
 def _inbox(arguments: argparse.Namespace) -> int:
     from server.inbox import run
 
@@ -123,6 +129,7 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "doctor": _doctor,
     "import": _import,
     "reindex": _reindex,
+    "snapshot": _snapshot,
     "inbox": _inbox,
     "demo": _demo,
     "token": _token,
@@ -201,6 +208,10 @@ def _add_data_commands(
     importer.add_argument("--batch", metavar="N", type=int, help="rows in one transaction (default: 500)")
     reindex = add("reindex", "Build the search index anew from the stored rows and vectors.")
     reindex.add_argument("--embed", action="store_true", help="make all vectors anew, too: this takes long")
+    snapshot = add(
+        "snapshot", "Bring analytics.duckdb, which any program may read, up to date at once; say where it is."
+    )
+    snapshot.add_argument("--json", action="store_true", help="print one line of JSON")
     inbox = add(
         "inbox",
         "Print what is unread, and nothing when nothing is: for hooks of clients. "

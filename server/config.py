@@ -83,6 +83,12 @@ class StorageSettings(_Section):
     duckdb_memory_limit: Annotated[str, AfterValidator(_memory)]
 
 
+class AnalyticsSettings(_Section):
+    """[analytics]"""
+
+    max_age_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class CacheSettings(_Section):
     """[cache]"""
 
@@ -124,6 +130,7 @@ class Settings(_Section):
     hub: HubSettings
     http: HttpSettings
     storage: StorageSettings
+    analytics: AnalyticsSettings
     cache: CacheSettings
     embedding: EmbeddingSettings
     idempotency: IdempotencySettings

@@ -184,6 +184,7 @@ class Hub:
         from server.inbox_command import inbox
         from server.listener import listen
         from server.reindex_command import reindex
+        from server.snapshot_command import snapshot
         from server.token_commands import TokenCommands
 
         tokens = TokenCommands(service)
@@ -199,6 +200,7 @@ class Hub:
                 "import": ImportCommand(service),
                 "audit": partial(audit, service),
                 "reindex": partial(reindex, service),
+                "snapshot": partial(snapshot, service),
                 "inbox": partial(inbox, service),
             },
             pid=self._endpoint.pid,

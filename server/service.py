@@ -157,8 +157,12 @@ class Service:
     async def settle_in(self) -> None:
         """Behind the first answers: what is read next into memory, and the index after what is said."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self.engine.warm)
+            group.start_soon(self._warm)
             await self.engine.store.index.follow_when_needed(self.engine.store)
+
+    async def _warm(self) -> None:
+        await self.engine.warm()
+        await self.engine.store.snapshots.follow()
 
     async def tokens(self) -> Tokens:
         """The bearer tokens; their file is opened when they are first needed.
@@ -184,6 +188,7 @@ class Service:
             "waiting": len(engine.store.arrivals),
             "cache": engine.store.statistics(),
             "index": engine.store.index.status(),
+            "analytics": engine.store.snapshots.status(),
             "subscriptions": self.subscriptions.statistics(),
         }
 
@@ -272,6 +277,7 @@ async def open_service(settings: Settings, data_dir: Path, *, on_failure: Callab
             messages_bytes=settings.cache.messages_bytes,
             checkpoint_rows=settings.storage.checkpoint_rows,
             checkpoint_idle_seconds=settings.storage.checkpoint_idle_seconds,
+            snapshot_seconds=settings.analytics.max_age_seconds,
             zone=settings.time.zone,
         ),
         on_failure,

@@ -75,12 +75,19 @@ def control(data_dir: Path) -> Link | None:
 
 
 def _table(facts: dict[str, Any]) -> str:
-    started = datetime.fromtimestamp(facts["startedAt"] / 1000, tz=UTC).astimezone()
-    rows = {**facts, "startedAt": started.isoformat(sep=" ", timespec="seconds")}
+    rows = {**facts, "startedAt": local_time(facts["startedAt"])}
+    analytics = facts.get("analytics", {})
+    if "asOf" in analytics:
+        rows["analytics"] = {**analytics, "asOf": local_time(analytics["asOf"])}
     del rows["running"]
     shown = {_words(key): _text(value) for key, value in rows.items() if value is not None}
     width = max(map(len, shown)) + 2
     return "".join(f"{name:<{width}}{value}\n" for name, value in shown.items())
+
+
+def local_time(moment: int) -> str:
+    """Epoch milliseconds for a person."""
+    return datetime.fromtimestamp(moment / 1000, tz=UTC).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _words(key: str) -> str:

@@ -22,6 +22,7 @@ from storage.index.opening import Index
 from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
 from storage.row import Row, column_list
+from storage.snapshots import Snapshots
 from storage.store import Store
 from storage.tables import TABLES, Conversation, Knowledge, Message, User
 from storage.timeline import Timeline
@@ -51,6 +52,7 @@ class Options:
     messages_bytes: int = 128 << 20
     checkpoint_rows: int = 20_000
     checkpoint_idle_seconds: float = 1.0
+    snapshot_seconds: float = 0.0
     zone: str = ""
     embedder: Embedder = NO_EMBEDDER
     vector_dims: int | None = None
@@ -109,6 +111,7 @@ class Engine:
             checkpoint_idle=options.checkpoint_idle_seconds,
             on_failure=on_failure,
         )
+        store.snapshots = Snapshots(writer, directory, options.snapshot_seconds)
         return cls(store, writer)
 
     def view(self) -> View:
@@ -168,13 +171,17 @@ class Engine:
         )
 
     async def close(self) -> None:
-        """Make everything that was accepted durable, and close the file."""
+        """Make everything that was accepted durable, publish it, and close the file."""
+        snapshots = self.store.snapshots
+        await snapshots.settle()
         await self.writer.close()
         for task in self._loading:
             task.cancel()
         await asyncio.gather(self._committing, *self._loading, return_exceptions=True)
+        await snapshots.last()
         await self.store.index.close()
         await self.store.database.close()
+        snapshots.close()
 
     async def first_user(self) -> User | None:
         """The user that was made first: the local owner."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
 from functools import partial
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from storage.arrivals import Arrivals
 from storage.batch import Changes, Receipt
@@ -36,6 +36,9 @@ from storage.tables import (
     User,
 )
 from storage.timeline import Timeline
+
+if TYPE_CHECKING:
+    from storage.snapshots import Snapshots
 
 R = TypeVar("R", bound=Row)
 Lookup = tuple[type[Row], str, str]
@@ -74,6 +77,7 @@ class Store:
     ) -> None:
         self.database = database
         self.index = index
+        self.snapshots: Snapshots
         self.listeners: list[Callable[[Changes], None]] = [index.follow]
         """Who hears of every batch that was made durable, when it can be read already; must not block."""
         self.zone = zone

@@ -6,6 +6,7 @@ commit loop writes one batch while the next one fills. Nothing is acknowledged b
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import time
@@ -59,6 +60,15 @@ class Key:
         return f"{self.owner}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A moment (epoch ms) at which the main file alone was all that was committed: so many commits, all below a seq."""
+
+    as_of: int
+    commits: int
+    next_seq: int
+
+
 class Writer:
     """Runs writing requests and commits what they stage.
 
@@ -95,6 +105,9 @@ class Writer:
         self._refusing = False
         self._closing = False
         self._closed = anyio.Event()
+        # Of whoever asked for a checkpoint; once it is done there is none until they have finished.
+        self._hold: asyncio.Future[Checkpoint] | None = None
+        self._holders = anyio.Lock()
         # What a crash left in the log or in memory only is folded at the first quiet moment.
         self._uncheckpointed = 1
         self._disk_checked = 0.0
@@ -243,20 +256,28 @@ class Writer:
             await self._commit_batches()
         finally:
             self._closed.set()
+            self._refuse_hold()
 
     async def _commit_batches(self) -> None:
         while not (self._closing and not self._open):
-            with anyio.move_on_after(self._checkpoint_idle if self._uncheckpointed else None):
+            with anyio.move_on_after(self._patience()) as idle:
                 await self._work.wait()
-            if not self._open:
-                await self._checkpoint()
-                continue
-            await self._linger()
+            if self._open:
+                await self._linger()
             batch, self._open, self._work = self._open, Batch(), anyio.Event()
-            await self._commit(batch, self.next_seq)
-            if self._uncheckpointed >= self._checkpoint_rows:
+            if batch:
+                await self._commit(batch, self.next_seq)
+            if self._hold is not None:
+                await self._make_held_checkpoint(self._hold)
+            elif idle.cancelled_caught or self._uncheckpointed >= self._checkpoint_rows:
                 await self._checkpoint()
-        await self._checkpoint()
+        if self._hold is None:
+            await self._checkpoint()
+
+    def _patience(self) -> float | None:
+        """Seconds without a write after which there is something to do."""
+        held = self._hold is not None and self._hold.done()
+        return self._checkpoint_idle if self._uncheckpointed and not held else None
 
     async def _linger(self) -> None:
         """Let requests that are on their way join: a pass of the loop that brings none ends the wait."""
@@ -284,10 +305,10 @@ class Writer:
             self._committing = None
             batch.done.set()
 
-    async def _checkpoint(self) -> None:
-        """Fold derived fields and the log into the main file."""
+    async def _checkpoint(self) -> bool:
+        """Fold derived fields and the log into the main file; whether that could be done."""
         if not self._uncheckpointed or self._failure is not None:
-            return
+            return False
         waiting, self._uncheckpointed = self._uncheckpointed, 0
         try:
             await self._store.fold()
@@ -297,6 +318,41 @@ class Writer:
             self._uncheckpointed = waiting
         except duckdb.Error as error:
             self.fail(error)
+        else:
+            return True
+        return False
+
+    @asynccontextmanager
+    async def checkpointed(self) -> AsyncIterator[Checkpoint]:
+        """Make a checkpoint at once, and none while this lasts: the main file stays as it is, commits go to the log.
+
+        One at a time; the next one waits. After `close` nothing changes any more, and there is nothing to be made.
+
+        Raises:
+            Unavailable: the store failed.
+        """
+        async with self._holders:
+            self._check_failure()
+            if self._closing and self._closed.is_set():
+                yield self._moment()
+                return
+            self._hold = asyncio.get_running_loop().create_future()
+            self._work.set()
+            try:
+                yield await self._hold
+            finally:
+                self._hold = None
+                self._work.set()
+
+    async def _make_held_checkpoint(self, hold: asyncio.Future[Checkpoint]) -> None:
+        if hold.done():
+            return
+        self._uncheckpointed = self._uncheckpointed or 1  # what is in the log may be no commit of ours
+        if await self._checkpoint() and not hold.done():
+            hold.set_result(self._moment())
+
+    def _moment(self) -> Checkpoint:
+        return Checkpoint(as_of=self._now(), commits=self.commits, next_seq=self._store.last_seq + 1)
 
     def fail(self, error: BaseException) -> None:
         """Refuse everything from now on, and say why."""
@@ -305,11 +361,16 @@ class Writer:
         reason = _reason(error)
         log.error("the database failed: %s", reason)
         self._failure = f"The database failed and the hub restarts: {reason}"
+        self._refuse_hold()
         if self._open:
             self._open.error = reason
             self._open.done.set()
             self._open, self._work = Batch(), anyio.Event()
         self._on_failure(reason)
+
+    def _refuse_hold(self) -> None:
+        if self._hold is not None and not self._hold.done():
+            self._hold.set_exception(Unavailable(self._failure or "The hub is stopping; try again in a moment."))
 
     async def close(self) -> None:
         """Refuse new requests and wait until everything that joined is durable and folded."""

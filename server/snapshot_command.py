@@ -1,0 +1,32 @@
+"""`one-mcp snapshot`: the hub's side."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from server.connections import CommandFailed, Progress
+from storage.errors import Unavailable
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+
+async def snapshot(service: Service, _arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+    """Publish what was acknowledged up to now; the path, the bytes, `asOf` (epoch ms) and the `seconds` it took.
+
+    Raises:
+        CommandFailed: it cannot be published.
+    """
+    started = time.monotonic()
+    try:
+        published = await service.engine.store.snapshots.latest(fresh=True)
+        size = published.path.stat().st_size
+    except Unavailable as error:
+        raise CommandFailed(error.message) from None
+    return {
+        "path": str(published.path),
+        "asOf": published.as_of,
+        "bytes": size,
+        "seconds": round(time.monotonic() - started, 3),
+    }
