@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from server import __version__
 from server.endpoint import LOCK_FILE, Endpoint
 from server.lock import FileLock
+from storage.memory import share_arenas
 
 if TYPE_CHECKING:
     from server.config import Settings
@@ -48,6 +49,7 @@ class Http(NamedTuple):
 def run(data_dir: Path, *, auto: bool = False, http: Http | None = None, config: Path | None = None) -> int:
     """Run a hub until it is told to end; the process's exit status. `auto`: it ends when nobody needs it."""
     os.umask(0o077)  # what a hub writes is nobody else's
+    share_arenas()
     gc.disable()  # what is imported and opened now stays; there is nothing to find in it
     lock = FileLock(data_dir / LOCK_FILE)
     try:

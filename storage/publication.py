@@ -50,7 +50,7 @@ class Publication:
         """What an earlier hub published, if it is as it was; what a kill left half-way is removed."""
         if self._private.is_dir():
             for path in self._private.iterdir():
-                if not path.stem.isdecimal():
+                if path.is_file() and not path.stem.isdecimal():
                     path.unlink()
         if not self.path.exists() or not self.is_ours():
             return None

@@ -33,7 +33,9 @@ class Union:
 class Result(BaseModel):
     """What an operation returns. `table` is its kind; names are camelCase outside Python, absent fields left out."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, defer_build=True
+    )
 
     table: ClassVar[str]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from storage.memory import give_back
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Lazy(Generic[T]):
         with self._lock:
             if not self._held:
                 self._held.append(self._make())
-                _return_memory()
+                give_back()
             self._used = time.monotonic()
             return self._held[0]
 
@@ -44,13 +44,5 @@ class Lazy(Generic[T]):
         if self._close is not None:
             self._close(value)
         del value
-        _return_memory()
+        give_back()
         return True
-
-
-def _return_memory() -> None:
-    """Have glibc give freed memory back to the system: a model's load and its end each leave tens of megabytes."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "malloc_trim"):  # musl has none
-            libc.malloc_trim(0)

@@ -32,6 +32,7 @@ from storage.index.embeddings import Embeddings, Vectors
 from storage.index.lance import ChunkTable, schema
 from storage.index.reading import DocumentReader
 from storage.index.work import Work
+from storage.memory import give_back
 from storage.row import Row
 from storage.store import Store
 
@@ -46,11 +47,14 @@ EMBED_ROWS = 32
 """Rows whose vectors are stored together."""
 EMBED_CHUNKS = 8
 """Chunks embedded between two looks at whether somebody else needs the processor: 70 ms."""
+INDEX_CACHE, METADATA_CACHE = 64 << 20, 32 << 20
+"""Bytes that LanceDB may keep."""
 LAGS_AFTER_SECONDS = 600.0
 QUIET_SECONDS = 0.05
 WORDS_PATIENCE_SECONDS = 2.0
-EMBED_PATIENCE_SECONDS = 1.0
 """The background waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
+SHARE_WHEN_BUSY = 0.15
+"""While others write, embedding takes this share of the time."""
 UNLOAD_CHECK_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
@@ -80,6 +84,7 @@ class Indexer:
         self._embedding = ThreadPoolExecutor(1, thread_name_prefix="one-embed", initializer=_step_back)
         self._task: asyncio.Task[None] | None = None
         self._busy_until = 0.0
+        self._embedding_rests = 0.0
         self._oldest: float | None = None
 
     @classmethod
@@ -93,7 +98,7 @@ class Indexer:
 
         kept = Embeddings.open(directory, memory_limit, embedder.id)
 
-        session = lancedb.Session(index_cache_size_bytes=64 << 20, metadata_cache_size_bytes=64 << 20)
+        session = lancedb.Session(index_cache_size_bytes=INDEX_CACHE, metadata_cache_size_bytes=METADATA_CACHE)
         path = directory / "vectors"
 
         async def tables() -> dict[type[Row], ChunkTable]:
@@ -231,11 +236,12 @@ class Indexer:
             with anyio.move_on_after(UNLOAD_CHECK_SECONDS) as waited:
                 await self._changed.wait()
             if waited.cancelled_caught:
-                await loop.run_in_executor(None, self.embedder.unload, self._idle)
+                await loop.run_in_executor(None, self._rest)
                 continue
             self._changed.clear()
             try:
                 await self._work_off()
+                await loop.run_in_executor(None, give_back)
                 self._trouble = None
                 self._oldest = None if not self.pending() else self._oldest
             except EmbeddingUnavailable as error:
@@ -247,6 +253,10 @@ class Indexer:
                 log.exception("a batch could not be indexed and is tried again")
                 self._trouble = str(error).splitlines()[0]
                 loop.call_later(RETRY_SECONDS, self._changed.set)
+
+    def _rest(self) -> None:
+        self.embedder.unload(self._idle)
+        give_back()
 
     async def _work_off(self) -> None:
         """Index words as they come and, batch by batch, the vectors of both tables in turn."""
@@ -281,10 +291,12 @@ class Indexer:
         loop = asyncio.get_running_loop()
         made: Vectors = {}
         for begin in range(0, len(chunks), EMBED_CHUNKS):
-            await self._yield(EMBED_PATIENCE_SECONDS)
+            await self._yield(self._embedding_rests)
             part = chunks[begin : begin + EMBED_CHUNKS]
             texts = [chunk.text for chunk in part]
+            started = time.monotonic()
             vectors = await loop.run_in_executor(self._embedding, self.embedder.embed_documents, texts)
+            self._embedding_rests = (time.monotonic() - started) * (1 / SHARE_WHEN_BUSY - 1)
             made |= {chunk.key: vector for chunk, vector in zip(part, vectors, strict=True)}
         return made
 

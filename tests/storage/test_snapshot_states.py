@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from storage.engine import Engine
-from storage.row import columns
+from storage.row import Row, columns
 from storage.tables import TABLES, Agent, Comment, Conversation, Message, Tag
 from storage.transaction import Transaction
 from tests.analysts import rows
@@ -90,7 +90,7 @@ class Load:
         return {table.table: _fingerprint(found) for table, found in tables.items()}
 
 
-def _place(table: type[Any], name: str) -> int:
+def _place(table: type[Row], name: str) -> int:
     return [column.name for column in columns(table)].index(name)
 
 
