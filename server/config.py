@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from storage.sql.limits import Limits
+
 _KINDS = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -118,6 +120,21 @@ class TimeSettings(_Section):
     zone: Annotated[str, AfterValidator(_zone)]
 
 
+class AnalyticsSettings(_Section):
+    """[analytics]"""
+
+    query_seconds: Seconds
+    query_memory: Annotated[str, AfterValidator(_memory)]
+    query_temp: Annotated[str, AfterValidator(_memory)]
+    query_rows: Count
+    query_bytes: Annotated[int, Field(ge=1024)]
+
+    @property
+    def limits(self) -> Limits:
+        """What a query may take."""
+        return Limits(self.query_seconds, self.query_memory, self.query_temp)
+
+
 class Settings(_Section):
     """All settings; one attribute a section of `config.toml`."""
 
@@ -128,6 +145,7 @@ class Settings(_Section):
     embedding: EmbeddingSettings
     idempotency: IdempotencySettings
     time: TimeSettings
+    analytics: AnalyticsSettings
     warnings: list[str] = Field(default_factory=list, exclude=True)
     """A sentence for each unknown key that was left out: a warning in the hub, an error in `doctor`."""
 

@@ -192,7 +192,7 @@ class Service:
     ) -> types.ListToolsResult:
         session = self.session(ctx)
         # Public is only what nobody else gets less of.
-        whole = session.toolsets is None and session.may_write
+        whole = session.toolsets is None and session.may_write and session.may_analyse
         return types.ListToolsResult(
             tools=[bound.tool for bound in offered(session)],
             ttl_ms=STATIC.ttl_ms,
@@ -273,6 +273,9 @@ async def open_service(settings: Settings, data_dir: Path, *, on_failure: Callab
             checkpoint_rows=settings.storage.checkpoint_rows,
             checkpoint_idle_seconds=settings.storage.checkpoint_idle_seconds,
             zone=settings.time.zone,
+            query=settings.analytics.limits,
+            query_rows=settings.analytics.query_rows,
+            query_bytes=settings.analytics.query_bytes,
         ),
         on_failure,
     )

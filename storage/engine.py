@@ -22,6 +22,8 @@ from storage.index.opening import Index
 from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
 from storage.row import Row, column_list
+from storage.snapshots import Snapshots
+from storage.sql import Limits, SqlRunner
 from storage.store import Store
 from storage.tables import TABLES, Conversation, Knowledge, Message, User
 from storage.timeline import Timeline
@@ -36,6 +38,7 @@ WARM_SLICE = 50
 LOAD_AFTER_SECONDS = 0.3
 """The first answers come from the file; what later ones take from memory is loaded behind them."""
 NO_EMBEDDER = NoEmbedder()
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class Options:
     embedder: Embedder = NO_EMBEDDER
     vector_dims: int | None = None
     unload_idle_seconds: float = 900.0
+    query: Limits = LIMITS
+    query_rows: int = 1_000
+    query_bytes: int = 256 << 10
 
 
 class Engine:
@@ -99,6 +105,10 @@ class Engine:
             message_times=message_times,
             index=index,
             zone=ZoneInfo(options.zone) if options.zone else None,
+        )
+        store.snapshots = Snapshots(store, directory)
+        store.sql = SqlRunner(
+            store.snapshots, directory, options.query, max_rows=options.query_rows, max_bytes=options.query_bytes
         )
         writer = Writer(
             store,
@@ -169,6 +179,7 @@ class Engine:
 
     async def close(self) -> None:
         """Make everything that was accepted durable, and close the file."""
+        await self.store.sql.close()
         await self.writer.close()
         for task in self._loading:
             task.cancel()

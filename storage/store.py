@@ -22,6 +22,8 @@ from storage.members import Members
 from storage.mentions import Mentions
 from storage.pages import MessagePages
 from storage.row import Row, by_name, column_list
+from storage.snapshots import Snapshots
+from storage.sql import SqlRunner
 from storage.tables import (
     BY_NAME,
     BY_PREFIX,
@@ -58,8 +60,12 @@ class Store:
     """Committed rows, for reading. Everything here is consistent with what has been acknowledged.
 
     `rows_bytes` and `messages_bytes` bound the caches; `message_times` are the derived times of conversations that the
-    file does not have yet; `zone` is that of times without an offset (None: the machine's).
+    file does not have yet; `zone` is that of times without an offset (None: the machine's). The engine
+    adds what reads beside it.
     """
+
+    snapshots: Snapshots
+    sql: SqlRunner
 
     def __init__(
         self,
