@@ -184,6 +184,7 @@ class Hub:
         from server.inbox_command import inbox
         from server.listener import listen
         from server.reindex_command import reindex
+        from server.sql_command import publish
         from server.token_commands import TokenCommands
 
         tokens = TokenCommands(service)
@@ -200,6 +201,7 @@ class Hub:
                 "audit": partial(audit, service),
                 "reindex": partial(reindex, service),
                 "inbox": partial(inbox, service),
+                "sql.snapshot": partial(publish, service),
             },
             pid=self._endpoint.pid,
             replaceable=self._auto,
