@@ -265,7 +265,7 @@ def _add_sql(sql: argparse.ArgumentParser) -> None:
         "--seconds",
         metavar="N",
         type=float,
-        help="how long it may take (default: analytics.query_seconds in config.toml)",
+        help="how long it may take (default: analytics.query_seconds in config.toml; 600 to a file)",
     )
 
 

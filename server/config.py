@@ -11,13 +11,14 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from storage.sql.limits import Limits
+if TYPE_CHECKING:
+    from storage.sql.limits import Limits
 
 _KINDS = {
     "int_type": "a whole number",
@@ -132,6 +133,8 @@ class AnalyticsSettings(_Section):
     @property
     def limits(self) -> Limits:
         """What a query may take."""
+        from storage.sql.limits import Limits
+
         return Limits(self.query_seconds, self.query_memory, self.query_temp)
 
 

@@ -20,6 +20,8 @@ SCREEN_ROWS = 1_000
 """Rows on a terminal and in Markdown, unless told otherwise. Files and pipes of CSV and JSON get all."""
 FORMATS = ("table", "csv", "json", "markdown")
 ENDINGS = ("csv", "json", "parquet", "arrow")
+FILE_SECONDS = 600.0
+"""Seconds for a query that is written to a file, unless told otherwise: a file may take a while."""
 PREFIX = "sql-"
 
 Ask = Callable[[dict[str, Any], Callable[[Any], None]], dict[str, Any]]
@@ -42,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = load_settings(arguments.data)
         snapshot = _snapshot(arguments.data, fresh=arguments.fresh)
-        with _worker(snapshot, settings, arguments.seconds, arrow=ending in ("parquet", "arrow")) as worker:
+        seconds = arguments.seconds or (FILE_SECONDS if ending else None)
+        with _worker(snapshot, settings, seconds, arrow=ending in ("parquet", "arrow")) as worker:
             _answer(arguments, sql, ending, worker)
     except SqlError as error:
         text = explained(error)
@@ -83,10 +86,10 @@ def _worker(snapshot: Path, settings: Any, seconds: float | None, *, arrow: bool
     from storage.sql import copies
     from storage.sql.process import Worker
 
-    limits = settings.analytics.limits
+    limits = replace(settings.analytics.limits, seconds=seconds or settings.analytics.query_seconds)
     copy = copies.copied(snapshot, prefix=PREFIX)
     try:
-        worker = Worker(copy, limits if seconds is None else replace(limits, seconds=seconds), arrow=arrow)
+        worker = Worker(copy, limits, arrow=arrow)
         try:
             yield worker
         finally:

@@ -165,9 +165,13 @@ class Worker:
 
     @contextlib.contextmanager
     def _deadline(self, seconds: float) -> Iterator[None]:
+        lock, done = threading.Lock(), False
+
         def end() -> None:
-            self._late = True
-            self._process.kill()
+            with lock:  # never in the middle of the next request
+                if not done:
+                    self._late = True
+                    self.end()
 
         timer = threading.Timer(seconds, end)
         timer.daemon = True
@@ -176,6 +180,8 @@ class Worker:
             yield
         finally:
             timer.cancel()
+            with lock:
+                done = True
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:

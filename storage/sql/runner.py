@@ -143,6 +143,8 @@ class SqlRunner:
         if current is not None and (
             current.published.generation >= published.generation or (self._preparing.locked() and not fresh)
         ):
+            if current.published.generation == published.generation:
+                current.published = published  # without a write since, it shows a later moment, too
             return current
         return await self._in_task(self._prepared(published))
 
