@@ -76,14 +76,14 @@ def checked(connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[s
         raise Refused(f"There is no statement. {READS}")
     if len(statements) > 1:
         raise Refused(f"These are {len(statements)} statements. {READS}")
-    kind, text, prefix = statements[0].type.name, statements[0].query.strip().rstrip(";"), ""
+    kind, text, prefix = _kind(statements[0]), statements[0].query.strip().rstrip(";"), ""
     if kind == "EXPLAIN":
         head = _EXPLAIN.match(text)
         if head is None:
             raise Refused("After EXPLAIN, EXPLAIN ANALYZE or EXPLAIN (FORMAT json) comes the query.")
         prefix, text = head[0], text[head.end() :]
         inner = connection.extract_statements(text)
-        kind = inner[0].type.name if len(inner) == 1 else "OTHER"
+        kind = _kind(inner[0]) if len(inner) == 1 else "more than one statement"
     if kind == "MULTI":
         raise Refused(
             "PIVOT needs the values that become columns: PIVOT ... ON step IN ('Hook', 'Gift') USING count(*)."
@@ -92,6 +92,13 @@ def checked(connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[s
         raise Refused(f"{kind.replace('_', ' ')} is not possible: the snapshot is only read. {READS}")
     _check(_tree(connection, text), tables)
     return prefix + text
+
+
+def _kind(statement: duckdb.Statement) -> str:
+    try:
+        return statement.type.name
+    except ValueError:  # one that Python's side does not know, such as UPDATE EXTENSIONS
+        return "this kind of statement"
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

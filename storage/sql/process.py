@@ -30,6 +30,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "DYLD_
 _GREEDY = ("OutOfMemoryException", "MemoryError")
 _SPENT = (*_GREEDY, "IOException", "InternalException", "FatalException", "RecursionError")
 START_SECONDS = 30.0
+REST_SECONDS = 0.5
 WATCH_SECONDS = 0.05
 HAS_ADDRESS_LIMIT = sys.platform == "linux"
 """Whether the system holds a process to RLIMIT_AS. Where it does not, somebody watches what it really takes."""
@@ -103,9 +104,18 @@ class Worker:
                 if isinstance(part, dict) and part.get("end"):
                     if "error" in part:
                         raise self._error(part)
-                    return part
+                    break
                 on_part(part)
-        raise self._ended()
+            else:
+                raise self._ended()
+        if part.get("truncated"):
+            self._let_rest()
+        return part
+
+    def _let_rest(self) -> None:
+        """Wait a moment until it has put away the rest of an answer; where that takes longer, it has to end."""
+        with self._deadline(REST_SECONDS):
+            self._next()
 
     def _error(self, part: dict[str, Any]) -> SqlError:
         kind, message = part["error"], part["message"]

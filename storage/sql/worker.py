@@ -156,6 +156,11 @@ class Worker:
         finally:
             done.set()
         self._answers.json({"end": True, **end})
+        if end.get("truncated"):
+            # The query behind the rows that nobody wants may still run, and may never end.
+            self._connection.interrupt()
+            self._connection.execute("SELECT 1").fetchall()
+            self._answers.json({"rested": True})
 
     def _report(self, done: threading.Event) -> None:
         while not done.wait(PROGRESS_SECONDS):

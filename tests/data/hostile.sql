@@ -372,6 +372,8 @@ SELECT chr(27) || '[2J' || chr(10) || 'a | b' AS forged
 
 SELECT parse_path('{secret}')
 
+WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n FROM r) SELECT * FROM r
+
 SELECT * FROM range(100000000000)
 
 SELECT repeat('x', 100) FROM range(100000000)
@@ -381,8 +383,6 @@ SELECT repeat('x', 100) FROM range(100000000)
 WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r
 
 WITH RECURSIVE r AS (SELECT 'x' AS t UNION ALL SELECT t || t FROM r) SELECT max(length(t)) FROM r
-
-WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n FROM r) SELECT * FROM r
 
 SELECT count(*) FROM range(10000000) a, range(10000000) b, range(10000000) c
 
