@@ -71,6 +71,11 @@ class SqlRunner:
         self._closed = False
         snapshots.listeners.append(self._follow)
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are there for queries."""
+        return [worker.pid for worker in self._workers]
+
     async def run(self, sql: str, *, max_rows: int, fresh: bool = False) -> Answer:
         """What one statement reads from the snapshot; with `fresh` from one that shows everything acknowledged so far.
 
@@ -94,14 +99,21 @@ class SqlRunner:
         generation.busy += 1
         worker: Worker | None = None
         try:
-            while not generation.idle:
-                await self._in_task(self._start_one(generation))
-            worker = generation.idle.pop()
+            worker = await self._idle(generation)
             return await self._asked(worker, generation, sql, max_rows)
         finally:
             generation.busy -= 1
             with anyio.CancelScope(shield=True):
                 await self._give_back(generation, worker)
+
+    async def _idle(self, generation: _Generation) -> Worker:
+        while True:
+            while not generation.idle:
+                await self._in_task(self._start_one(generation))
+            worker = generation.idle.pop()
+            if worker.is_alive:
+                return worker
+            await self._give_back(generation, worker)  # somebody killed it
 
     async def _asked(self, worker: Worker, generation: _Generation, sql: str, max_rows: int) -> Answer:
         columns: list[tuple[str, str]] = []
