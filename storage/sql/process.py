@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import duckdb
-import psutil
 
 from storage.errors import Unavailable
 from storage.sql.errors import SqlError, TimedOut, TooMuch
@@ -198,6 +197,8 @@ class Worker:
         if HAS_ADDRESS_LIMIT:
             yield
             return
+        import psutil
+
         done, bound = threading.Event(), 2 * bytes_of(self.limits.memory) + (256 << 20)
 
         def watch() -> None:
