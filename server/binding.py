@@ -28,7 +28,7 @@ from storage.errors import DomainError, Forbidden, Invalid, NotFound
 from storage.row import Result
 from storage.transaction import Transaction
 from storage.writer import Key
-from tools_impl import OPERATIONS, Operation
+from tools_impl import ANALYSTS, OPERATIONS, Operation
 from tools_impl.arguments import RowId
 from tools_impl.caller import Caller
 from tools_impl.mistakes import argument_errors, field_errors
@@ -122,12 +122,13 @@ BOUND: dict[str, Bound] = {operation.name: bind(operation) for operation in OPER
 
 
 def offered(session: Session) -> list[Bound]:
-    """The tools of a connection, by its toolsets and whether it may write."""
+    """The tools of a connection, by its toolsets, and whether it may write and see everything."""
     return [
         bound
         for bound in BOUND.values()
         if (session.toolsets is None or bound.operation.toolset in session.toolsets)
         and (session.may_write or not bound.writes)
+        and (session.may_analyse or bound.operation.toolset != ANALYSTS)
     ]
 
 

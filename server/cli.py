@@ -20,6 +20,7 @@ examples:
   one-mcp demo                         a day of a swarm, on temporary data
   one-mcp --as agent_7                 an MCP client acts as this agent
   one-mcp serve --port 8000            serve MCP over HTTP at http://127.0.0.1:8000/mcp as well
+  one-mcp sql "SHOW TABLES"            ask in SQL
   one-mcp status                       what runs, where, for how many clients
 """
 
@@ -102,6 +103,12 @@ def _snapshot(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _sql(arguments: argparse.Namespace) -> int:
+    from server.sql_command import run
+
+    return run(arguments)
+
+
 def _inbox(arguments: argparse.Namespace) -> int:
     from server.inbox import run
 
@@ -130,6 +137,7 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "import": _import,
     "reindex": _reindex,
     "snapshot": _snapshot,
+    "sql": _sql,
     "inbox": _inbox,
     "demo": _demo,
     "token": _token,
@@ -212,6 +220,11 @@ def _add_data_commands(
         "snapshot", "Bring analytics.duckdb, which any program may read, up to date at once; say where it is."
     )
     snapshot.add_argument("--json", action="store_true", help="print one line of JSON")
+    _add_sql(
+        add(
+            "sql", "Ask the published snapshot in DuckDB's SQL: one statement that reads, on any terminal or to a file."
+        )
+    )
     inbox = add(
         "inbox",
         "Print what is unread, and nothing when nothing is: for hooks of clients. "
@@ -238,6 +251,33 @@ def _add_data_commands(
     listing.add_argument("--json", action="store_true", help="print JSON")
     revoke = actions.add_parser("revoke", parents=[shared], help="make a token useless")
     revoke.add_argument("token_id", metavar="TOKEN_ID", help="its id, as `token list` shows it")
+
+
+def _add_sql(sql: argparse.ArgumentParser) -> None:
+    sql.add_argument("sql", metavar="SQL", help='the statement, for example "SHOW TABLES"; - reads it from stdin')
+    sql.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write all rows to FILE, which ends in .csv, .json, .parquet or .arrow",
+    )
+    sql.add_argument(
+        "--format",
+        choices=("table", "csv", "json", "markdown"),
+        help="how to print (default: table on a terminal, csv otherwise)",
+    )
+    sql.add_argument(
+        "--fresh", action="store_true", help="publish a snapshot first, so that all that is stored is in it"
+    )
+    sql.add_argument(
+        "--max-rows", metavar="N", type=int, help="rows to read (default: 1000 for table and markdown, otherwise all)"
+    )
+    sql.add_argument(
+        "--seconds",
+        metavar="N",
+        type=float,
+        help="how long it may take (default: analytics.query_seconds in config.toml; 600 to a file)",
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

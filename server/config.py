@@ -11,11 +11,14 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
+
+if TYPE_CHECKING:
+    from storage.sql.limits import Limits
 
 _KINDS = {
     "int_type": "a whole number",
@@ -87,6 +90,18 @@ class AnalyticsSettings(_Section):
     """[analytics]"""
 
     max_age_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    query_seconds: Seconds
+    query_memory: Annotated[str, AfterValidator(_memory)]
+    query_temp: Annotated[str, AfterValidator(_memory)]
+    query_rows: Count
+    query_bytes: Annotated[int, Field(ge=1024)]
+
+    @property
+    def limits(self) -> Limits:
+        """What a query may take."""
+        from storage.sql.limits import Limits
+
+        return Limits(self.query_seconds, self.query_memory, self.query_temp)
 
 
 class CacheSettings(_Section):

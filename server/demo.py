@@ -104,6 +104,7 @@ async def play(data: Path, tell: Callable[[str], None]) -> frozenset[str]:
             await day.remember(editor)
             await day.plan(editor)
             await day.mend(editor)
+        await day.count()
         async with seat("auto", "--as", day.ids["Cleo"]) as late:
             await day.evening(late)
     return frozenset(used)

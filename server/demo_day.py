@@ -289,6 +289,13 @@ class Day:
         left = await editor("get", id=slip["_id"])
         self._say("Ann", "send_message with her password; delete", f'{gone["outcome"]}: content "{left["content"]}"')
 
+    async def count(self) -> None:
+        """Whoever owns the machine asks in SQL."""
+        self._chapter("Ann counts: SQL on a snapshot, while everybody goes on")
+        sql = "SELECT kind, count(*) AS n FROM conversationMessages GROUP BY kind ORDER BY n DESC"
+        found = await self._desk("query", sql=sql, fresh=True)
+        self._say("Ann", f'query "{sql}"', ", ".join(f"{kind} {count}" for kind, count in found["rows"]))
+
     async def evening(self, late: Seat) -> None:
         """Who comes late misses nothing."""
         self._chapter("Evening: Ben has gone, Ann adds Cleo, who opens her client")

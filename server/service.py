@@ -197,7 +197,7 @@ class Service:
     ) -> types.ListToolsResult:
         session = self.session(ctx)
         # Public is only what nobody else gets less of.
-        whole = session.toolsets is None and session.may_write
+        whole = session.toolsets is None and session.may_write and session.may_analyse
         return types.ListToolsResult(
             tools=[bound.tool for bound in offered(session)],
             ttl_ms=STATIC.ttl_ms,
@@ -279,6 +279,9 @@ async def open_service(settings: Settings, data_dir: Path, *, on_failure: Callab
             checkpoint_idle_seconds=settings.storage.checkpoint_idle_seconds,
             snapshot_seconds=settings.analytics.max_age_seconds,
             zone=settings.time.zone,
+            query=settings.analytics.limits,
+            query_rows=settings.analytics.query_rows,
+            query_bytes=settings.analytics.query_bytes,
         ),
         on_failure,
     )

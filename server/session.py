@@ -28,6 +28,11 @@ class Session:
         """Whether tools that change something are offered and served."""
         return not self.read_only and "write" in self.scopes
 
+    @property
+    def may_analyse(self) -> bool:
+        """Whether tools that see everything are offered."""
+        return bool(self.scopes & {"analyst", "admin"})
+
 
 async def caller_of(view: View, session: Session) -> Caller:
     """Who calls, as the rows say now.
@@ -37,10 +42,10 @@ async def caller_of(view: View, session: Session) -> Caller:
     """
     user = await view.find_row(session.member_id, User)
     if user is not None and user.deactivated_at is None:
-        return Caller("user", user.id, user.id, admin="admin" in session.scopes)
+        return Caller("user", user.id, user.id, admin="admin" in session.scopes, analyst=session.may_analyse)
     agent = await view.find_row(session.member_id, Agent) if user is None else None
     if agent is not None and agent.deactivated_at is None:
-        return Caller("agent", agent.id, agent.created_by)
+        return Caller("agent", agent.id, agent.created_by, analyst=session.may_analyse)
     raise Forbidden(f"'{session.member_id}', as whom you are connected, is no active user or agent.")
 
 

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     link = reach(arguments.data, Hello(__version__, client="control"))
     try:
-        answer = link.call("snapshot")
+        answer = link.call("snapshot", fresh=True)
     finally:
         link.close()
     if arguments.json:

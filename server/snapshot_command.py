@@ -1,4 +1,4 @@
-"""`one-mcp snapshot`: the hub's side."""
+"""`one-mcp snapshot` and `one-mcp sql`: the hub's side."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from server.service import Service
 
 
-async def snapshot(service: Service, _arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-    """Publish what was acknowledged up to now; the path, the bytes, `asOf` (epoch ms) and the `seconds` it took.
+async def snapshot(service: Service, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+    """The snapshot's path, bytes, `asOf` (epoch ms), and the `seconds` it took; `fresh`: of all acknowledged so far.
 
     Raises:
         CommandFailed: it cannot be published.
     """
     started = time.monotonic()
     try:
-        published = await service.engine.store.snapshots.latest(fresh=True)
+        published = await service.engine.store.snapshots.latest(fresh=arguments["fresh"])
         size = published.path.stat().st_size
     except Unavailable as error:
         raise CommandFailed(error.message) from None

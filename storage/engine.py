@@ -23,6 +23,7 @@ from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
 from storage.row import Row, column_list
 from storage.snapshots import Snapshots
+from storage.sql import Limits, SqlRunner
 from storage.store import Store
 from storage.tables import TABLES, Conversation, Knowledge, Message, User
 from storage.timeline import Timeline
@@ -37,6 +38,7 @@ WARM_SLICE = 50
 LOAD_AFTER_SECONDS = 0.3
 """The first answers come from the file; what later ones take from memory is loaded behind them."""
 NO_EMBEDDER = NoEmbedder()
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Options:
     embedder: Embedder = NO_EMBEDDER
     vector_dims: int | None = None
     unload_idle_seconds: float = 900.0
+    query: Limits = LIMITS
+    query_rows: int = 1_000
+    query_bytes: int = 256 << 10
 
 
 class Engine:
@@ -112,6 +117,9 @@ class Engine:
             on_failure=on_failure,
         )
         store.snapshots = Snapshots(writer, directory, options.snapshot_seconds)
+        store.sql = SqlRunner(
+            store.snapshots, directory, options.query, max_rows=options.query_rows, max_bytes=options.query_bytes
+        )
         return cls(store, writer)
 
     def view(self) -> View:
@@ -172,6 +180,7 @@ class Engine:
 
     async def close(self) -> None:
         """Make everything that was accepted durable, publish it, and close the file."""
+        await self.store.sql.close()
         snapshots = self.store.snapshots
         await snapshots.settle()
         await self.writer.close()

@@ -36,6 +36,8 @@ class Snapshots:
     """Keeps `analytics.duckdb` current: at most `max_age` seconds old while data changes, 0 for only when asked."""
 
     def __init__(self, writer: Writer, directory: Path, max_age: float) -> None:
+        self.listeners: list[Callable[[Published], None]] = []
+        """Who hears of each publication; must not block."""
         self._writer = writer
         self._max_age = max_age
         self._files = Publication(directory)
@@ -131,6 +133,8 @@ class Snapshots:
             copy = self._copying(checkpoint.as_of)
             self._current = await asyncio.get_running_loop().run_in_executor(self._thread, copy)
             self._covered, self._error = checkpoint.commits, None
+            for listener in self.listeners:
+                listener(self._current)
             self._seconds = time.monotonic() - began
         log.debug("published %s in %.3f s, %s bytes", self._current, self._seconds, self._files.copied_bytes)
 

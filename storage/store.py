@@ -39,6 +39,7 @@ from storage.timeline import Timeline
 
 if TYPE_CHECKING:
     from storage.snapshots import Snapshots
+    from storage.sql import SqlRunner
 
 R = TypeVar("R", bound=Row)
 Lookup = tuple[type[Row], str, str]
@@ -61,8 +62,12 @@ class Store:
     """Committed rows, for reading. Everything here is consistent with what has been acknowledged.
 
     `rows_bytes` and `messages_bytes` bound the caches; `message_times` are the derived times of conversations that the
-    file does not have yet; `zone` is that of times without an offset (None: the machine's).
+    file does not have yet; `zone` is that of times without an offset (None: the machine's). The engine
+    adds what reads beside it.
     """
+
+    snapshots: Snapshots
+    sql: SqlRunner
 
     def __init__(
         self,
@@ -77,7 +82,6 @@ class Store:
     ) -> None:
         self.database = database
         self.index = index
-        self.snapshots: Snapshots
         self.listeners: list[Callable[[Changes], None]] = [index.follow]
         """Who hears of every batch that was made durable, when it can be read already; must not block."""
         self.zone = zone

@@ -68,6 +68,8 @@ class Tools:
         structured: dict[str, Any] = result.structured_content
         if tool == "list_messages" and arguments.get("format") != "detailed":
             check_lines(text, structured["messages"])
+        elif tool == "query":
+            check_table(text, structured)
         else:
             assert times_as_numbers(json.loads(text), structured) == structured
         return structured
@@ -134,6 +136,17 @@ def check_lines(text: str, messages: list[dict[str, Any]]) -> None:
         if message.get("status") != "deleted":
             for line in message["content"].splitlines() or [""]:
                 assert next(lines) == f"> {line}"
+
+
+def check_table(text: str, result: dict[str, Any]) -> None:
+    """Check that a table has a line for the columns and one for each row, each with as many cells."""
+    summary, *lines = text.split("\n")
+    count = len(result["rows"])
+    assert (f"first {count:,} row" in summary) == result["truncated"]
+    assert times_as_numbers(summary.rpartition(" ")[2], 0) == result["asOf"]
+    assert len(lines) == 1 + count
+    for line in lines:
+        assert len(re.split(r"(?<!\\)\|", line)) == len(result["columns"])
 
 
 def times_as_numbers(text: Any, structured: Any) -> Any:

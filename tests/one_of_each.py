@@ -131,4 +131,5 @@ def working_calls(ids: dict[str, str], *, dims: int = 2) -> dict[str, dict[str, 
         "unfollow": {"followeeId": agent},
         "feed": {},
         "render_prompt": {"promptId": ids["prompts"], "values": {"topic": "t"}},
+        "query": {"sql": "SELECT 1"},
     }

@@ -26,6 +26,7 @@ from tools_impl.inbox import inbox
 from tools_impl.knowledge import add_knowledge, search_knowledge_by_tag
 from tools_impl.messages import list_messages, send_message
 from tools_impl.prompts import attach_prompt, create_prompt
+from tools_impl.query import query
 from tools_impl.reactions import comment, react
 from tools_impl.reminders import create_reminder
 from tools_impl.rendering import render_prompt
@@ -36,8 +37,10 @@ from tools_impl.tags import create_tag
 from tools_impl.users import create_user
 from tools_impl.waiting import wait_for_messages
 
-Toolset = Literal["core", "rows", "social", "plan", "library"]
+Toolset = Literal["core", "rows", "social", "plan", "library", "analysts"]
 TOOLSETS: tuple[Toolset, ...] = get_args(Toolset)
+ANALYSTS: Toolset = "analysts"
+"""What is offered only to those who may see everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(create_tool, "Describe a tool", toolset="library"),
     Operation(grant_tool, "Grant a tool", toolset="library", idempotent=True),
     Operation(create_tag, "Create a tag", toolset="library", idempotent=True),
+    Operation(query, "Ask in SQL", toolset=ANALYSTS, acts=False),
 )
 
-__all__ = ["OPERATIONS", "TOOLSETS", "Operation", "Toolset"]
+__all__ = ["ANALYSTS", "OPERATIONS", "TOOLSETS", "Operation", "Toolset"]
