@@ -161,7 +161,7 @@ def measure(original: Path, setting: Setting, seconds: float, seed: int) -> Foun
     try:
         with product(place) as server:
             target, work = Target(server.port, Era.STATELESS), Workload(Dataset(100_000), seed)
-            _wait_until_at_work(place)
+            _wait_until_at_work(place, publishes=setting.max_age > 0)
             settle(server.pid)
             warm = target.run(work.draw("send_message", WARM_UP), CLIENTS)
             calls = work.draw("send_message", int(warm.rate * seconds))
@@ -174,12 +174,12 @@ def measure(original: Path, setting: Setting, seconds: float, seed: int) -> Foun
         rmtree(place)
 
 
-def _wait_until_at_work(data: Path) -> None:
+def _wait_until_at_work(data: Path, *, publishes: bool) -> None:
     """Some seconds after its start a hub loads what it will need, and begins to publish."""
     deadline = time.monotonic() + START_SECONDS
-    while not status(data)["index"]["open"]:
+    while not ((facts := status(data))["index"]["open"] and (not publishes or "asOf" in facts["analytics"])):
         if time.monotonic() > deadline:
-            raise TimeoutError("the hub has not opened its index")
+            raise TimeoutError("the hub has opened no index, or published nothing")
         time.sleep(0.5)
 
 

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from storage.engine import Engine
-from storage.row import columns
+from storage.row import Row, columns
 from storage.tables import TABLES, Agent, Comment, Conversation, Message, Tag
 from storage.transaction import Transaction
 from tests.analysts import rows
@@ -35,7 +35,7 @@ class Load:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.done = 0
-        self.stored: dict[type[Any], list[list[Any]]] = {}
+        self.stored: dict[type[Row], list[list[Any]]] = {}
         self._agent: Agent
         self._conversation: Conversation
         self._tags: list[Tag] = []
@@ -78,7 +78,7 @@ class Load:
 
     def state(self, number: int) -> dict[str, tuple[int, str]]:
         """Count and hash of every table after request `number`, 1 or later."""
-        tables: dict[type[Any], Sequence[list[Any]]] = {table: [] for table in TABLES}
+        tables: dict[type[Row], Sequence[list[Any]]] = {table: [] for table in TABLES}
         tables[Message] = self.stored[Message][:number]
         tables[Comment] = self.stored[Comment][:number]
         tables[Tag] = self.stored[Tag][max(0, number - 9) : number]
@@ -90,7 +90,7 @@ class Load:
         return {table.table: _fingerprint(found) for table, found in tables.items()}
 
 
-def _place(table: type[Any], name: str) -> int:
+def _place(table: type[Row], name: str) -> int:
     return [column.name for column in columns(table)].index(name)
 
 
