@@ -157,12 +157,9 @@ class Service:
     async def settle_in(self) -> None:
         """Behind the first answers: what is read next into memory, and the index after what is said."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._warm)
+            group.start_soon(self.engine.warm)
+            group.start_soon(self.engine.store.snapshots.follow)
             await self.engine.store.index.follow_when_needed(self.engine.store)
-
-    async def _warm(self) -> None:
-        await self.engine.warm()
-        await self.engine.store.snapshots.follow()
 
     async def tokens(self) -> Tokens:
         """The bearer tokens; their file is opened when they are first needed.

@@ -37,16 +37,20 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def hashes(directory: Path) -> dict[Path, str]:
+    return {path: hash_of(path) for path in directory.rglob("*") if path.is_file()}
+
+
 def opening(directory: Path) -> Callable[[], Engine]:
     return lambda: Engine.open(directory, Options(), on_failure=pytest.fail)
 
 
 def refused(directory: Path) -> str:
     """The sentence with which the directory is refused; its files stay as they are."""
-    before = {path.name: hash_of(path) for path in directory.iterdir()}
+    before = hashes(directory)
     with pytest.raises(StorageFault) as caught:
         opening(directory)()
-    assert {path.name: hash_of(path) for path in directory.iterdir()} == before
+    assert hashes(directory) == before
     return str(caught.value)
 
 

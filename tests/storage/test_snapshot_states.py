@@ -35,7 +35,7 @@ class Load:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.done = 0
-        self.stored: dict[type[Any], list[list[Any]]] = {}
+        self.stored: dict[type[Row], list[list[Any]]] = {}
         self._agent: Agent
         self._conversation: Conversation
         self._tags: list[Tag] = []
@@ -78,7 +78,7 @@ class Load:
 
     def state(self, number: int) -> dict[str, tuple[int, str]]:
         """Count and hash of every table after request `number`, 1 or later."""
-        tables: dict[type[Any], Sequence[list[Any]]] = {table: [] for table in TABLES}
+        tables: dict[type[Row], Sequence[list[Any]]] = {table: [] for table in TABLES}
         tables[Message] = self.stored[Message][:number]
         tables[Comment] = self.stored[Comment][:number]
         tables[Tag] = self.stored[Tag][max(0, number - 9) : number]
