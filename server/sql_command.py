@@ -145,6 +145,16 @@ def _progress(ask: Ask) -> Iterator[Ask]:
 
 
 async def publish(service: Any, arguments: dict[str, Any], _report: Any) -> dict[str, Any]:
-    """The hub's side: where the snapshot is, and as of when (epoch ms). With `fresh` it shows all that is stored."""
-    published = await service.engine.store.snapshots.latest(fresh=bool(arguments.get("fresh")))
+    """The hub's side: where the snapshot is, and as of when (epoch ms). With `fresh` it shows all that is stored.
+
+    Raises:
+        CommandFailed: none can be published.
+    """
+    from server.connections import CommandFailed
+    from storage.errors import Unavailable
+
+    try:
+        published = await service.engine.store.snapshots.latest(fresh=bool(arguments.get("fresh")))
+    except Unavailable as error:
+        raise CommandFailed(error.message) from None
     return {"path": str(published.path), "asOf": published.as_of}

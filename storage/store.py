@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
 from functools import partial
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from storage.arrivals import Arrivals
 from storage.batch import Changes, Receipt
@@ -22,8 +22,6 @@ from storage.members import Members
 from storage.mentions import Mentions
 from storage.pages import MessagePages
 from storage.row import Row, by_name, column_list
-from storage.snapshots import Snapshots
-from storage.sql import SqlRunner
 from storage.tables import (
     BY_NAME,
     BY_PREFIX,
@@ -38,6 +36,10 @@ from storage.tables import (
     User,
 )
 from storage.timeline import Timeline
+
+if TYPE_CHECKING:
+    from storage.snapshots import Snapshots
+    from storage.sql import SqlRunner
 
 R = TypeVar("R", bound=Row)
 Lookup = tuple[type[Row], str, str]

@@ -9,16 +9,18 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from storage.errors import DomainError, Unavailable
-from storage.snapshots import Published, Snapshots
 from storage.sql import copies
 from storage.sql.errors import SqlError
 from storage.sql.limits import Limits
 from storage.sql.process import Worker
+
+if TYPE_CHECKING:
+    from storage.snapshots import Published, Snapshots
 
 T = TypeVar("T")
 
