@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,7 +88,8 @@ def _worker(snapshot: Path, settings: Any, seconds: float | None, *, arrow: bool
     from storage.sql.process import Worker
 
     limits = replace(settings.analytics.limits, seconds=seconds or settings.analytics.query_seconds)
-    copy = copies.copied(snapshot, prefix=PREFIX)
+    copies.remove_orphans(snapshot.parent, prefix=PREFIX)
+    copy = copies.copied(snapshot, prefix=f"{PREFIX}{os.getpid()}-")
     try:
         worker = Worker(copy, limits, arrow=arrow)
         try:

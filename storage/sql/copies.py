@@ -59,7 +59,17 @@ def remove(copy: Path) -> None:
     shutil.rmtree(copy.parent, ignore_errors=True)
 
 
+def remove_orphans(data_dir: Path, *, prefix: str) -> None:
+    """Remove the copies of processes that are gone; after `prefix` comes the process's id and a hyphen."""
+    import psutil
+
+    for place in (data_dir / FOLDER).glob(f"{prefix}*"):
+        pid = place.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def remove_left_behind(data_dir: Path, *, prefix: str) -> None:
-    """Remove the copies of a process that is gone."""
+    """Remove all copies whose name begins with `prefix`."""
     for place in (data_dir / FOLDER).glob(f"{prefix}*"):
         shutil.rmtree(place, ignore_errors=True)

@@ -31,6 +31,8 @@ _SPENT = (*_GREEDY, "IOException", "InternalException", "FatalException", "Recur
 START_SECONDS = 30.0
 REST_SECONDS = 0.5
 WATCH_SECONDS = 0.05
+OVERHEAD_BYTES = 512 << 20
+"""What a watched process may take besides the memory for the query."""
 HAS_ADDRESS_LIMIT = sys.platform == "linux"
 """Whether the system holds a process to RLIMIT_AS. Where it does not, somebody watches what it really takes."""
 
@@ -47,6 +49,7 @@ class Worker:
         self.limits = limits
         self._late = False
         self._ending = False
+        self._clearing = threading.Lock()
         self._place = tempfile.TemporaryDirectory(prefix="work-", dir=path.parent)
         try:
             self._process = _started(Path(self._place.name))
@@ -138,11 +141,12 @@ class Worker:
         """End it, wait until it has ended, and remove what it had. Any number of times."""
         self.end()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            with contextlib.suppress(OSError):  # what was still to be written has no reader
-                stream.close()
-        self._place.cleanup()
+        with self._clearing:  # whoever asked and whoever gave up waiting may both come here
+            for stream in (self._process.stdin, self._process.stdout):
+                assert stream is not None
+                with contextlib.suppress(OSError):  # what was still to be written has no reader
+                    stream.close()
+            self._place.cleanup()
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +203,7 @@ class Worker:
             return
         import psutil
 
-        done, bound = threading.Event(), 2 * bytes_of(self.limits.memory) + (256 << 20)
+        done, bound = threading.Event(), bytes_of(self.limits.memory) + OVERHEAD_BYTES
 
         def watch() -> None:
             with contextlib.suppress(psutil.Error):  # it has ended

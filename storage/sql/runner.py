@@ -9,16 +9,18 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from storage.errors import DomainError, Unavailable
-from storage.snapshots import Published, Snapshots
 from storage.sql import copies
 from storage.sql.errors import SqlError
 from storage.sql.limits import Limits
 from storage.sql.process import Worker
+
+if TYPE_CHECKING:
+    from storage.snapshots import Published, Snapshots
 
 T = TypeVar("T")
 
@@ -27,6 +29,7 @@ WORKERS = 2
 LATELY_SECONDS = 300.0
 """For so long after a query the worker for the next one is kept ready, on each new snapshot."""
 PREFIX = "hub-"
+STOPPING = "The hub is stopping; try again in a moment."
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +133,10 @@ class SqlRunner:
         except asyncio.CancelledError:  # nobody waits for the answer any more
             worker.end()
             raise
+        except SqlError:
+            if self._closed:
+                raise Unavailable(STOPPING) from None
+            raise
         if end["too_wide"]:
             text = f"One row is larger than the {self._max_bytes:,} bytes of an answer."
             raise SqlError("refused", f"{text} Select fewer columns, or left(column, 1000).", worker.tables)
@@ -165,7 +172,7 @@ class SqlRunner:
             if self._current is not None and self._current.published.generation >= published.generation:
                 return self._current
             if self._closed:
-                raise Unavailable("The hub is stopping; try again in a moment.")
+                raise Unavailable(STOPPING)
             copy = await self._copied(published)
             generation = _Generation(published, copy)
             try:
@@ -195,7 +202,7 @@ class SqlRunner:
 
     async def _start_one(self, generation: _Generation) -> None:
         if self._closed:
-            raise Unavailable("The hub is stopping; try again in a moment.")
+            raise Unavailable(STOPPING)
 
         def start() -> Worker:
             worker = Worker(generation.copy, self._limits)
