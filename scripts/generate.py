@@ -25,6 +25,7 @@ def main(check: bool) -> int:
         "docs/tools.md": reference.tools_page(),
         "docs/resources.md": reference.resources_page(),
         "docs/tables.md": reference.tables_page(),
+        "docs/analytics.md": reference.analytics_page(),
         "docs/settings.md": reference.settings_page(),
         "docs/commands.md": reference.commands_page(),
         "tests/snapshots/tools.json": tool_snapshot(),

@@ -12,6 +12,7 @@ from pathlib import Path
 from server.binding import BOUND, Bound
 from server.cli import command_line
 from server.resources import FIXED, TEMPLATES
+from storage.analytics_views import VIEWS
 from storage.auth_tables import AUTH_TABLES
 from storage.row import Row, columns
 from storage.tables import TABLES
@@ -25,6 +26,8 @@ from tools_impl.shared import TWINS
 
 NOTE = "<!-- Made by scripts/generate.py from the declarations. Do not edit. -->\n"
 CONFIG = Path(__file__).resolve().parent.parent / "config.toml"
+ANALYTICS_FIGURES = CONFIG.parent / "benchmarks" / "results" / "views.md"
+"""What `python -m benchmarks.views` wrote last."""
 
 
 def tools_page() -> str:
@@ -137,6 +140,22 @@ def _rules(table: type[Row]) -> Iterator[tuple[str, str]]:
     yield "Changed by", CHANGED_BY[table]
     yield "Never changed by `update`", ", ".join(sorted(IMMUTABLE[table.table] | (ALWAYS_IMMUTABLE - {"seq", "rev"})))
     yield "Deleting", WORDS.get(table, "the row goes")
+
+
+def analytics_page() -> str:
+    """Every view with its columns and an example."""
+    parts = [
+        NOTE + "# Views for analysts",
+        "On the tables of the application ([tables](tables.md)), in every published snapshot and for the tools `query` "
+        "and `chart`. Names are camelCase and quoted in SQL; times are UTC. The catalog carries the same words as "
+        "comments, on tables, views and columns: `SELECT view_name, comment FROM duckdb_views() WHERE NOT internal`, "
+        "`SELECT column_name, comment FROM duckdb_columns()`. They run on DuckDB 1.2 and later.",
+        ANALYTICS_FIGURES.read_text(encoding="utf-8").strip(),
+    ]
+    for view in VIEWS:
+        rows = [(f"`{column}`", words) for column, words in view.columns.items()]
+        parts += [f"## {view.name}", view.comment, _table(("column", ""), rows), f"```sql\n{view.example}\n```"]
+    return _page(parts)
 
 
 def settings_page() -> str:

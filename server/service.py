@@ -155,7 +155,7 @@ class Service:
         return Session(member, frozenset({"read", "write"}) | admin, toolsets, hello.read_only)
 
     async def settle_in(self) -> None:
-        """Behind the first answers: what is read next into memory, and the index after what is said."""
+        """Behind the first answers: what is read next into memory, the snapshot, and the index after what is said."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.engine.warm)
             group.start_soon(self.engine.store.snapshots.follow)

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 
+from storage.analytics_views import describe
 from storage.database import Database, open_file
 from storage.digests import KNOWLEDGE_DIGEST
 from storage.directory import prepare
@@ -116,7 +118,9 @@ class Engine:
             checkpoint_idle=options.checkpoint_idle_seconds,
             on_failure=on_failure,
         )
-        store.snapshots = Snapshots(writer, directory, options.snapshot_seconds)
+        store.snapshots = Snapshots(
+            writer, directory, options.snapshot_seconds, before_first=partial(store.database.write, describe)
+        )
         store.sql = SqlRunner(
             store.snapshots, directory, options.query, max_rows=options.query_rows, max_bytes=options.query_bytes
         )

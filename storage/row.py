@@ -71,7 +71,7 @@ class Row(Result):
     id: str = Field(alias="_id", description="short and typed; opaque")
     seq: int = Field(description="commit order of its creation")
     rev: int = Field(description="commit order of its last change")
-    created_at: Time
+    created_at: Time = Field(description="when it was made")
 
     def wire(self) -> dict[str, Any]:
         """The row as tools return it, `_id` first. Its `seq` is the commit number of its last change."""

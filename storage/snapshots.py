@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import duckdb
 
 from storage.blocks import Stopped
 from storage.errors import Unavailable
@@ -33,12 +34,18 @@ __all__ = ["Published", "Snapshots"]
 
 
 class Snapshots:
-    """Keeps `analytics.duckdb` current: at most `max_age` seconds old while data changes, 0 for only when asked."""
+    """Keeps `analytics.duckdb` current: at most `max_age` seconds old while data changes, 0 for only when asked.
 
-    def __init__(self, writer: Writer, directory: Path, max_age: float) -> None:
+    `before_first` is done once, before the first publication of this hub: it may change what is not of the writer.
+    """
+
+    def __init__(
+        self, writer: Writer, directory: Path, max_age: float, before_first: Callable[[], Awaitable[object]]
+    ) -> None:
         self.listeners: list[Callable[[Published], None]] = []
         """Who hears of each publication; must not block."""
         self._writer = writer
+        self._before_first: Callable[[], Awaitable[object]] | None = before_first
         self._max_age = max_age
         self._files = Publication(directory)
         self._error: str | None = None
@@ -128,6 +135,9 @@ class Snapshots:
             return self._current
 
     async def _publish(self) -> None:
+        if self._before_first is not None:
+            await self._before_first()
+            self._before_first = None
         async with self._writer.checkpointed() as checkpoint:
             began = time.monotonic()
             copy = self._copying(checkpoint.as_of)
@@ -143,7 +153,7 @@ class Snapshots:
         """What goes wrong with the files is told by the status: the hub goes on."""
         try:
             yield
-        except (OSError, Unavailable) as error:
+        except (OSError, Unavailable, duckdb.Error) as error:
             self._error = error.message if isinstance(error, Unavailable) else str(error)
             log.error("no snapshot was published: %s", self._error)
 

@@ -41,13 +41,13 @@ class User(Row):
     prefix: ClassVar[str] = "user"
     indexes: ClassVar = {"email": ("email",), "phone": ("phone",)}
 
-    name: str
-    email: str
+    name: str = Field(description="what others see")
+    email: str = Field(description="address; unique")
     image: str | None = Field(None, description="URL of a picture")
-    email_verification_time: Annotated[Time | None, Ext] = None
-    phone: Annotated[str | None, Ext] = None
-    phone_verification_time: Annotated[Time | None, Ext] = None
-    is_anonymous: Annotated[bool | None, Ext] = None
+    email_verification_time: Annotated[Time | None, Ext] = Field(None, description="when the address was confirmed")
+    phone: Annotated[str | None, Ext] = Field(None, description="number")
+    phone_verification_time: Annotated[Time | None, Ext] = Field(None, description="when the number was confirmed")
+    is_anonymous: Annotated[bool | None, Ext] = Field(None, description="whether they have not signed in")
     deactivated_at: Annotated[Time | None, Ext] = Field(None, description="set when a user with history is deleted")
 
 
@@ -57,24 +57,24 @@ class Agent(Row):
     table: ClassVar[str] = "agents"
     prefix: ClassVar[str] = "agent"
 
-    name: str
-    description: str
-    kind: Literal["system_agent", "user_agent"]
-    personality: str | None = None
-    avatar_url: str | None = None
-    goal: str | None = None
-    system_prompt: str | None = None
-    instructions: str | None = None
+    name: str = Field(description="what others see")
+    description: str = Field(description="what it is for")
+    kind: Literal["system_agent", "user_agent"] = Field(description="system_agent or user_agent")
+    personality: str | None = Field(None, description="its manner")
+    avatar_url: str | None = Field(None, description="URL of a picture")
+    goal: str | None = Field(None, description="what it works for")
+    system_prompt: str | None = Field(None, description="how its model is told to behave")
+    instructions: str | None = Field(None, description="how it does its work")
     delegates_to: list[AgentId] | None = Field(None, description="its team")
     tools: list[ToolId] | None = Field(None, description="equal to its agentTools")
-    tags: list[str] | None = None
+    tags: list[str] | None = Field(None, description="names in tags")
     model: str | None = Field(None, description="model it is meant for")
     knowledge: Json = Field(None, description="small facts; the searchable store is the table knowledge")
     memories: Json = Field(None, description="curated summaries, shown in its brief")
     attached_prompts: list[PromptId] | None = Field(None, description="equal to its attachments")
-    created_by: UserId | None = None
-    updated_at: Time | None = None
-    updated_by: UserId | None = None
+    created_by: UserId | None = Field(None, description="the user it belongs to")
+    updated_at: Time | None = Field(None, description="when it was last changed")
+    updated_by: UserId | None = Field(None, description="who changed it last")
     visibility: Annotated[Literal["public", "private"] | None, Ext] = Field(
         None, description="public (the default) or private to its creator"
     )
@@ -87,10 +87,10 @@ class Tool(Row):
     table: ClassVar[str] = "tools"
     prefix: ClassVar[str] = "tool"
 
-    name: str
-    description: str
-    config: Json = None
-    created_by: UserId | None = None
+    name: str = Field(description="what agents call it")
+    description: str = Field(description="what it does")
+    config: Json = Field(None, description="defaults for whoever is granted it")
+    created_by: UserId | None = Field(None, description="who described it")
 
 
 class Prompt(Row):
@@ -99,15 +99,15 @@ class Prompt(Row):
     table: ClassVar[str] = "prompts"
     prefix: ClassVar[str] = "prompt"
 
-    title: str
+    title: str = Field(description="what it is listed as")
     template: str = Field(description="text with {{name}} placeholders")
-    step: Step
-    description: str | None = None
+    step: Step = Field(description="which of the ten steps it serves")
+    description: str | None = Field(None, description="what it is for")
     required_context: list[str] | None = Field(None, description="names the template needs")
-    output_type: str | None = None
-    tags: list[str] | None = None
+    output_type: str | None = Field(None, description="what it makes, for example text")
+    tags: list[str] | None = Field(None, description="names in tags")
     status: str | None = Field(None, description="served as an MCP prompt when absent or 'active'")
-    created_by: UserId | None = None
+    created_by: UserId | None = Field(None, description="who stored it")
 
 
 class Conversation(Row):
@@ -116,10 +116,10 @@ class Conversation(Row):
     table: ClassVar[str] = "conversations"
     prefix: ClassVar[str] = "conv"
 
-    title: str
-    created_by: UserId
+    title: str = Field(description="what it is listed as")
+    created_by: UserId = Field(description="who started it")
     last_message_time: Time | None = Field(None, description="derived from its messages")
-    tags: list[str] | None = None
+    tags: list[str] | None = Field(None, description="names in tags")
     group_id: Annotated[str | None, Ext] = Field(None, description="any name that groups conversations")
 
 
@@ -131,13 +131,13 @@ class Participant(Row):
     union: ClassVar = Union("kind", {"user": "user_id", "agent": "agent_id"})
     indexes: ClassVar = {"by_conversationId": ("conversation_id",)}
 
-    kind: Literal["user", "agent"]
-    conversation_id: ConversationId
-    user_id: UserId | None = None
-    agent_id: AgentId | None = None
+    kind: Literal["user", "agent"] = Field(description="user or agent")
+    conversation_id: ConversationId = Field(description="where")
+    user_id: UserId | None = Field(None, description="the user, if kind is user")
+    agent_id: AgentId | None = Field(None, description="the agent, if kind is agent")
     status: str = Field(description="'active' unless set otherwise")
-    is_removed: bool
-    added_at: Time
+    is_removed: bool = Field(description="whether they left; what they wrote stays")
+    added_at: Time = Field(description="when they came in")
     last_read_seq: Annotated[Seq | None, Ext] = Field(None, description="everything up to this message is read")
     last_mention_seq: Annotated[Seq | None, Ext] = Field(None, description="mentions up to this message are read")
 
@@ -161,17 +161,17 @@ class Message(Row):
     prefix: ClassVar[str] = "msg"
     indexes: ClassVar = {"by_conversationId": ("conversation_id",)}
 
-    conversation_id: ConversationId
-    author_participant_id: ParticipantId
-    kind: Literal["participant", "system"]
-    type: str | None = None
-    step: Step | None = None
+    conversation_id: ConversationId = Field(description="where it was said")
+    author_participant_id: ParticipantId = Field(description="who said it, as a participant")
+    kind: Literal["participant", "system"] = Field(description="participant, or system for what the hub says")
+    type: str | None = Field(None, description="any word for what kind of message it is")
+    step: Step | None = Field(None, description="which of the ten steps it belongs to")
     status: str | None = Field(None, description="'sent', or 'deleted' for a tombstone")
-    tags: list[str] | None = None
-    content: str
-    attachments: JsonList | None = None
+    tags: list[str] | None = Field(None, description="names in tags")
+    content: str = Field(description="the text, empty in a tombstone")
+    attachments: JsonList | None = Field(None, description="any list that goes with it")
     vector: Vector | None = Field(None, description="given by the caller; our embeddings live elsewhere")
-    meta: Json = None
+    meta: Json = Field(None, description="any JSON that goes with it")
 
 
 class AgentTool(Row):
@@ -180,9 +180,9 @@ class AgentTool(Row):
     table: ClassVar[str] = "agentTools"
     prefix: ClassVar[str] = "grant"
 
-    agent_id: AgentId
-    tool_id: ToolId
-    config: Json = None
+    agent_id: AgentId = Field(description="who may use it")
+    tool_id: ToolId = Field(description="what may be used")
+    config: Json = Field(None, description="settings for this agent alone")
 
 
 class Attachment(Row):
@@ -191,12 +191,12 @@ class Attachment(Row):
     table: ClassVar[str] = "attachments"
     prefix: ClassVar[str] = "att"
 
-    owner_type: Literal["agent", "group"]
+    owner_type: Literal["agent", "group"] = Field(description="agent or group")
     owner_id: Annotated[str, ref("agents", "conversations", typed=False)] = Field(
         description="an agent, or a conversation or groupId"
     )
-    prompt_id: PromptId
-    created_by: UserId | None = None
+    prompt_id: PromptId = Field(description="what is attached")
+    created_by: UserId | None = Field(None, description="who attached it")
 
 
 class Knowledge(Row):
@@ -205,11 +205,11 @@ class Knowledge(Row):
     table: ClassVar[str] = "knowledge"
     prefix: ClassVar[str] = "know"
 
-    owner_type: Literal["agent", "user"]
-    owner_id: MemberId
-    content: str
+    owner_type: Literal["agent", "user"] = Field(description="agent or user")
+    owner_id: MemberId = Field(description="whose knowledge it is")
+    content: str = Field(description="the text")
     vector: Vector | None = Field(None, description="given by the caller; our embeddings live elsewhere")
-    tags: list[str] | None = None
+    tags: list[str] | None = Field(None, description="names in tags")
     sources: Annotated[list[str] | None, Ext] = Field(None, description="ids it was drawn from")
     supersedes: Annotated[KnowledgeId | None, Ext] = Field(None, description="the row that this one replaces")
 
@@ -220,9 +220,9 @@ class Tag(Row):
     table: ClassVar[str] = "tags"
     prefix: ClassVar[str] = "tag"
 
-    name: str
-    color: str | None = None
-    created_by: UserId | None = None
+    name: str = Field(description="the tag itself; unique")
+    color: str | None = Field(None, description="for example #2e7d32")
+    created_by: UserId | None = Field(None, description="who used it first")
 
 
 class Reaction(Row):
@@ -231,9 +231,9 @@ class Reaction(Row):
     table: ClassVar[str] = "reactions"
     prefix: ClassVar[str] = "react"
 
-    message_id: MessageId
-    user_id: UserId | None = None
-    agent_id: AgentId | None = None
+    message_id: MessageId = Field(description="to which message")
+    user_id: UserId | None = Field(None, description="the user who reacts, if one does")
+    agent_id: AgentId | None = Field(None, description="the agent that reacts, if one does")
     type: str = Field(description="like, love, laugh or any other word")
 
 
@@ -243,9 +243,9 @@ class Comment(Row):
     table: ClassVar[str] = "comments"
     prefix: ClassVar[str] = "comment"
 
-    message_id: MessageId
-    author_participant_id: ParticipantId
-    content: str
+    message_id: MessageId = Field(description="on which message")
+    author_participant_id: ParticipantId = Field(description="who wrote it, as a participant")
+    content: str = Field(description="the text")
 
 
 class Follow(Row):
@@ -254,9 +254,9 @@ class Follow(Row):
     table: ClassVar[str] = "follows"
     prefix: ClassVar[str] = "follow"
 
-    follower_id: MemberId
-    followee_id: MemberId
-    kind: Literal["user", "agent"]
+    follower_id: MemberId = Field(description="who follows")
+    followee_id: MemberId = Field(description="who is followed")
+    kind: Literal["user", "agent"] = Field(description="kind of the followee")
 
 
 class Event(Row):
@@ -265,13 +265,13 @@ class Event(Row):
     table: ClassVar[str] = "events"
     prefix: ClassVar[str] = "event"
 
-    title: str
-    description: str | None = None
-    start_time: Time
-    end_time: Time
-    created_by: MemberId
-    participants: list[MemberId] | None = None
-    tags: list[str] | None = None
+    title: str = Field(description="what it is listed as")
+    description: str | None = Field(None, description="what it is about")
+    start_time: Time = Field(description="when it begins")
+    end_time: Time = Field(description="when it ends")
+    created_by: MemberId = Field(description="who planned it")
+    participants: list[MemberId] | None = Field(None, description="who else takes part")
+    tags: list[str] | None = Field(None, description="names in tags")
 
 
 class Reminder(Row):
@@ -280,15 +280,15 @@ class Reminder(Row):
     table: ClassVar[str] = "reminders"
     prefix: ClassVar[str] = "rem"
 
-    user_id: UserId | None = None
-    agent_id: AgentId | None = None
-    message: str
-    remind_at: Time
+    user_id: UserId | None = Field(None, description="the user to be reminded, if one is")
+    agent_id: AgentId | None = Field(None, description="the agent to be reminded, if one is")
+    message: str = Field(description="what to be reminded of")
+    remind_at: Time = Field(description="when it is due")
     related_entity: str | None = Field(None, description="id of any row it is about")
     status: Annotated[Literal["pending", "fired", "read"] | None, Ext] = Field(
         None, description="pending, fired when due, read when acknowledged; absent when it was due before its import"
     )
-    fired_at: Annotated[Time | None, Ext] = None
+    fired_at: Annotated[Time | None, Ext] = Field(None, description="when it came to the inbox")
 
 
 TABLES: tuple[type[Row], ...] = (
