@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any, ClassVar, Self
 
 from pydantic_core import to_json
@@ -43,7 +44,7 @@ class Failure(Result):
 def wire_form(result: Result, envelope: dict[str, Any]) -> dict[str, Any]:
     """The result of `tools/call` as the SDK takes it; `envelope` is what the protocol's era adds."""
     return {
-        "content": [{"type": "text", "text": result.text()}],
+        "content": [{"type": "text", "text": result.text()}, *_images(result)],
         "structuredContent": result.wire(),
         "isError": isinstance(result, Failure),
         **envelope,
@@ -54,8 +55,15 @@ def json_form(result: Result, envelope: bytes) -> bytes:
     """The same as JSON; `envelope` begins with a comma."""
     failed = b"true" if isinstance(result, Failure) else b"false"
     text, structured = to_json(result.text()), result.structured().encode()
-    content = (b'{"content":[{"type":"text","text":', text, b'}],"structuredContent":', structured)
+    images = b"".join(b"," + to_json(image) for image in _images(result))
+    content = (b'{"content":[{"type":"text","text":', text, b"}", images, b'],"structuredContent":', structured)
     return b"".join((*content, b',"isError":', failed, envelope, b"}"))
+
+
+def _images(result: Result) -> list[dict[str, str]]:
+    return [
+        {"type": "image", "data": b64encode(image.data).decode(), "mimeType": image.mime} for image in result.images()
+    ]
 
 
 class Spliced:

@@ -109,6 +109,18 @@ def _sql(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _chart(arguments: argparse.Namespace) -> int:
+    from server.chart_command import run
+
+    return run(arguments)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from server.report import run
+
+    return run(arguments)
+
+
 def _inbox(arguments: argparse.Namespace) -> int:
     from server.inbox import run
 
@@ -138,6 +150,8 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "reindex": _reindex,
     "snapshot": _snapshot,
     "sql": _sql,
+    "chart": _chart,
+    "report": _report,
     "inbox": _inbox,
     "demo": _demo,
     "token": _token,
@@ -225,6 +239,13 @@ def _add_data_commands(
             "sql", "Ask the published snapshot in DuckDB's SQL: one statement that reads, on any terminal or to a file."
         )
     )
+    _add_chart(add("chart", "Draw what a statement finds: the first column has the labels, numbers are the series."))
+    report = add("report", "Write a page with charts and tables of the swarm: one HTML file that loads nothing else.")
+    report.add_argument(
+        "--output", metavar="FILE", type=Path, default=Path("report.html"), help="the file (default: report.html)"
+    )
+    report.add_argument("--title", metavar="TEXT", default="The swarm", help="its heading (default: The swarm)")
+    _add_fresh(report)
     inbox = add(
         "inbox",
         "Print what is unread, and nothing when nothing is: for hooks of clients. "
@@ -251,6 +272,26 @@ def _add_data_commands(
     listing.add_argument("--json", action="store_true", help="print JSON")
     revoke = actions.add_parser("revoke", parents=[shared], help="make a token useless")
     revoke.add_argument("token_id", metavar="TOKEN_ID", help="its id, as `token list` shows it")
+
+
+def _add_chart(chart: argparse.ArgumentParser) -> None:
+    chart.add_argument("sql", metavar="SQL", help="the statement; - reads it from stdin")
+    chart.add_argument(
+        "--output", metavar="FILE", type=Path, required=True, help="the image: a file that ends in .png or .svg"
+    )
+    chart.add_argument(
+        "--kind",
+        choices=("line", "bar", "funnel", "heatmap"),
+        help="what to draw (default: a line over times and numbers, bars otherwise)",
+    )
+    chart.add_argument("--title", metavar="TEXT", help="its heading")
+    _add_fresh(chart)
+
+
+def _add_fresh(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fresh", action="store_true", help="publish a snapshot first, so that all that is stored is in it"
+    )
 
 
 def _add_sql(sql: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from server.endpoint import Failure, Hello
 from server.launch import attach, reach
 
 if TYPE_CHECKING:
+    from storage.sql import Answer
     from storage.sql.process import Worker
 
 SCREEN_ROWS = 1_000
@@ -98,6 +99,41 @@ def _worker(snapshot: Path, settings: Any, seconds: float | None, *, arrow: bool
             worker.kill()
     finally:
         copies.remove(copy)
+
+
+@contextmanager
+def questions(data_dir: Path, *, fresh: bool) -> Iterator[Callable[[str, int], Answer]]:
+    """A function that asks the published snapshot: a statement and how many rows at most in, the answer out.
+
+    Raises:
+        Failure: a statement, or the data directory, is wrong; or there is no snapshot.
+    """
+    from server.config import SettingsError, load_settings
+    from storage.errors import DomainError
+    from storage.sql import Answer, SqlError
+    from tools_impl.query import explained
+
+    try:
+        snapshot = _snapshot(data_dir, fresh=fresh)
+        as_of = round(snapshot.stat().st_mtime * 1000)
+        with _worker(snapshot, load_settings(data_dir), None, arrow=False) as worker:
+
+            def ask(sql: str, max_rows: int) -> Answer:
+                columns: list[tuple[str, str]] = []
+                rows: list[list[Any]] = []
+
+                def take(part: Any) -> None:
+                    columns.extend((name, kind) for name, kind in part.get("columns", ()))
+                    rows.extend(part.get("rows", ()))
+
+                end = worker.ask({"sql": sql, "max_rows": max_rows}, take)
+                return Answer(columns, rows, bool(end.get("truncated")), as_of)
+
+            yield ask
+    except SqlError as error:
+        raise Failure(explained(error)) from None
+    except (DomainError, SettingsError) as error:
+        raise Failure(str(error)) from None
 
 
 def _answer(arguments: argparse.Namespace, sql: str, ending: str | None, worker: Worker) -> None:

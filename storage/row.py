@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -28,6 +28,13 @@ class Union:
 
     by: str
     variants: dict[str, str]
+
+
+class Image(NamedTuple):
+    """An image that goes with a result."""
+
+    data: bytes
+    mime: str
 
 
 class Result(BaseModel):
@@ -50,6 +57,10 @@ class Result(BaseModel):
     def text(self) -> str:
         """The same with ISO 8601 times."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
+
+    def images(self) -> Sequence[Image]:
+        """What is to be looked at; none for most."""
+        return ()
 
 
 class Deletion(Result):

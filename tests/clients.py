@@ -18,7 +18,7 @@ from mcp.client._transport import TransportStreams
 from mcp.server.runner import serve_dual_era_loop
 from mcp.shared.exceptions import MCPError
 from mcp.shared.memory import create_client_server_memory_streams
-from mcp_types import CallToolResult, TextContent, TextResourceContents
+from mcp_types import CallToolResult, ImageContent, TextContent, TextResourceContents
 
 from server.config import load_settings
 from server.service import Service, open_service
@@ -70,6 +70,8 @@ class Tools:
             check_lines(text, structured["messages"])
         elif tool == "query":
             check_table(text, structured)
+        elif tool == "chart":
+            assert text.startswith(structured["alt"])
         else:
             assert times_as_numbers(json.loads(text), structured) == structured
         return structured
@@ -120,8 +122,9 @@ class Tools:
 
 def said(result: CallToolResult) -> str:
     """The text of a result."""
-    (content,) = result.content
+    content = result.content[0]
     assert isinstance(content, TextContent)
+    assert all(isinstance(more, ImageContent) for more in result.content[1:])
     return content.text
 
 

@@ -132,4 +132,5 @@ def working_calls(ids: dict[str, str], *, dims: int = 2) -> dict[str, dict[str, 
         "feed": {},
         "render_prompt": {"promptId": ids["prompts"], "values": {"topic": "t"}},
         "query": {"sql": "SELECT 1"},
+        "chart": {"sql": "SELECT 'a' AS name, 1 AS n"},
     }

@@ -17,6 +17,7 @@ from tools_impl.acks import acknowledge
 from tools_impl.agents import create_agent
 from tools_impl.caller import Caller
 from tools_impl.capabilities import create_tool, grant_tool
+from tools_impl.chart import chart
 from tools_impl.conversations import add_participant, create_conversation
 from tools_impl.events import create_event, with_conflicts
 from tools_impl.feed import feed
@@ -97,6 +98,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(grant_tool, "Grant a tool", toolset="library", idempotent=True),
     Operation(create_tag, "Create a tag", toolset="library", idempotent=True),
     Operation(query, "Ask in SQL", toolset=ANALYSTS, acts=False),
+    Operation(chart, "Draw a chart", toolset=ANALYSTS, acts=False),
 )
 
 __all__ = ["ANALYSTS", "OPERATIONS", "TOOLSETS", "Operation", "Toolset"]

@@ -1,0 +1,105 @@
+"""Charts of what SQL finds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+import anyio
+from pydantic import Field, StringConstraints
+from pydantic_core import to_json
+
+from storage.errors import Invalid, Unavailable
+from storage.fields import iso
+from storage.plots import NotDrawable, arranged, described
+from storage.row import Image, Result
+from storage.sql import SqlError
+from storage.view import View
+from tools_impl.arguments import Text
+from tools_impl.caller import Caller
+from tools_impl.query import check_analyst, explained
+
+DRAW_SECONDS = 20.0
+ROWS = 5_000
+"""So many rows are drawn at most; more would not be seen."""
+
+
+class ChartResult(Result):
+    """An image, and in words what it shows."""
+
+    table: ClassVar[str] = "chart"
+
+    kind: str
+    alt: str
+    columns: Sequence[str]
+    rows: int
+    truncated: bool
+    as_of: int
+    png: bytes = Field(exclude=True, repr=False)
+
+    def text(self) -> str:
+        """See `Result`: the one line that goes with the image."""
+        first = "the first " if self.truncated else ""
+        return f"{self.alt}. {first}{self.rows:,} rows of {', '.join(self.columns)}, as of {iso(self.as_of)}"
+
+    def images(self) -> Sequence[Image]:
+        """See `Result`."""
+        return (Image(self.png, "image/png"),)
+
+
+async def chart(
+    view: View,
+    me: Caller,
+    sql: Text,
+    kind: Literal["line", "bar", "funnel", "heatmap"] | None = None,
+    title: Annotated[str | None, StringConstraints(max_length=200)] = None,
+    fresh: Annotated[bool, Field(description="as of now, not of the last minute")] = False,
+) -> ChartResult:
+    """Draw what one SELECT finds, as an image. The first column has the labels (or times), numbers are the series; a
+    second column of text names them instead. Without kind: a line over times, bars otherwise. Views to begin with:
+    "dailyActivity", "stepFunnel", "agentLeaderboard".
+
+    Raises:
+        Forbidden: the caller is no analyst.
+        Invalid: the statement is wrong, or its columns cannot be drawn; the text says what to do.
+        Unavailable: drawing takes too long.
+    """
+    check_analyst(me)
+    try:
+        answer = await view.store.sql.run(sql, max_rows=ROWS, fresh=fresh)
+        data = arranged(answer.columns, answer.rows, kind)
+    except SqlError as error:
+        raise Invalid(explained(error), reason=error.kind) from None
+    except NotDrawable as error:
+        raise Invalid(str(error)) from None
+    png = await _drawn({"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title})
+    return ChartResult(
+        kind=data.kind,
+        alt=described(data),
+        columns=[name for name, _ in answer.columns],
+        rows=len(answer.rows),
+        truncated=answer.truncated,
+        as_of=answer.as_of,
+        png=png,
+    )
+
+
+async def _drawn(asked: dict[str, Any]) -> bytes:
+    """The image, from a process of its own: the library is large, holds the interpreter and is not made for threads."""
+    code = "from storage.plots import main; main()"
+    try:
+        async with _one_at_a_time():
+            with anyio.fail_after(DRAW_SECONDS):
+                done = await anyio.run_process([sys.executable, "-P", "-c", code], input=to_json(asked))
+    except TimeoutError:
+        raise Unavailable(
+            f"Drawing took more than {DRAW_SECONDS:.0f} s. Aggregate, so that there is less to draw."
+        ) from None
+    return done.stdout
+
+
+@cache
+def _one_at_a_time() -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(1)
