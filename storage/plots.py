@@ -185,7 +185,7 @@ def _png(figure: Any) -> bytes:
     return target.getvalue()
 
 
-def _style(salt: str) -> dict[str, Any]:
+def _style(salt: str) -> Any:
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())

@@ -41,10 +41,13 @@ SAID = """SELECT m._id, m.seq, m."conversationId", m."createdAt", m.step,
 """What people and agents said: no tombstones, no system messages."""
 
 WAITS = f"""SELECT *, CASE WHEN "answeredId" <> "authorId"
-    THEN epoch_ms("createdAt") - epoch_ms("previousAt") END AS ms FROM (
+    THEN greatest(epoch_ms("createdAt") - epoch_ms("previousAt"), 0) END AS ms FROM (
         SELECT *, lag("authorId") OVER following AS "answeredId", lag("createdAt") OVER following AS "previousAt"
-        FROM ({SAID}) WINDOW following AS (PARTITION BY "conversationId" ORDER BY "createdAt", seq))"""
-"""What was said, with the milliseconds since the message before it where that is by somebody else."""
+        FROM ({SAID}) WINDOW following AS (PARTITION BY "conversationId" ORDER BY seq))"""
+"""What was said, with the milliseconds since the message before it where that is by somebody else.
+
+The order is that of reading, which is by `seq`; what an import brought later may be of an earlier time.
+"""
 
 ANSWERS = f"SELECT * FROM ({WAITS}) WHERE ms IS NOT NULL"
 """Messages that come directly after one by somebody else."""

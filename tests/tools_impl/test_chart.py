@@ -127,7 +127,7 @@ def test_many_points_stay_small() -> None:
 @pytest.mark.parametrize("kind", ["line", "bar", "funnel", "heatmap"])
 def test_nothing_but_zeros_and_infinite_numbers_are_drawn(kind: Any) -> None:
     assert drawn(arranged(NAMES, [["a", 0], ["b", 0]], kind), None, "png")
-    endless = [["a", "NaN"], ["b", "Infinity"], ["c", 1]]
+    endless: list[list[Any]] = [["a", "NaN"], ["b", "Infinity"], ["c", 1]]
     assert drawn(arranged([("a", "VARCHAR"), ("n", "DOUBLE")], endless, kind), None, "png")
 
 
