@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import cast
 
@@ -24,8 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     sql = sys.stdin.read() if arguments.sql == "-" else arguments.sql
     with questions(arguments.data, fresh=arguments.fresh) as ask:
         answer = ask(sql, ROWS)
-    from storage.plots import Format, NotDrawable, arranged, described, drawn
+    from storage.plots import Format, NotDrawable, arranged, cache_environment, described, drawn
 
+    os.environ.update(cache_environment(arguments.data))
     try:
         data = arranged(answer.columns, answer.rows, arguments.kind)
     except NotDrawable as error:

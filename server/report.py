@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import os
 import re
 import sys
 from dataclasses import dataclass, field
@@ -94,10 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Failure: there is no snapshot, or it cannot be read.
     """
+    from storage.plots import cache_environment
+
     with questions(arguments.data, fresh=arguments.fresh) as ask:
         answers = [
             (part, ask(part.chart, CHART_ROWS) if part.chart else None, ask(part.table, TABLE_ROWS)) for part in PARTS
         ]
+    os.environ.update(cache_environment(arguments.data))
     arguments.output.write_text(page(arguments.title, answers), encoding="utf-8")
     sys.stderr.write(f"{arguments.output}: {len(PARTS)} views, as of {iso(answers[0][2].as_of)}\n")
     return 0

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["line", "bar", "funnel", "heatmap"]
@@ -135,6 +136,11 @@ def described(data: Data) -> str:
     span = first if len(data.labels) == 1 else f"{first} to {last}"
     rest = f"; {data.cut:,} more labels are not shown" if data.cut else ""
     return f"{data.kind.capitalize()} chart of {names} by {_cut(_clean(data.x))} ({span}){extent}{rest}"
+
+
+def cache_environment(data_dir: Path) -> dict[str, str]:
+    """Where the library keeps its list of fonts: with the data, not in the home of the user. Set it before `drawn`."""
+    return {"MPLCONFIGDIR": str(data_dir / "matplotlib")}
 
 
 def drawn(data: Data, title: str | None, form: Format, salt: str = "one-mcp") -> bytes:

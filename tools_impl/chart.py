@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import anyio
@@ -13,7 +15,7 @@ from pydantic_core import to_json
 
 from storage.errors import Invalid, Unavailable
 from storage.fields import iso
-from storage.plots import NotDrawable, arranged, described
+from storage.plots import NotDrawable, arranged, cache_environment, described
 from storage.row import Image, Result
 from storage.sql import SqlError
 from storage.view import View
@@ -74,7 +76,8 @@ async def chart(
         raise Invalid(explained(error), reason=error.kind) from None
     except NotDrawable as error:
         raise Invalid(str(error)) from None
-    png = await _drawn({"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title})
+    place = (await view.store.snapshots.latest()).path.parent
+    png = await _drawn(place, {"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title})
     return ChartResult(
         kind=data.kind,
         alt=described(data),
@@ -86,13 +89,16 @@ async def chart(
     )
 
 
-async def _drawn(asked: dict[str, Any]) -> bytes:
+async def _drawn(place: Path, asked: dict[str, Any]) -> bytes:
     """The image, from a process of its own: the library is large, holds the interpreter and is not made for threads."""
     code = "from storage.plots import main; main()"
+    environment = os.environ | cache_environment(place)
     try:
         async with _one_at_a_time():
             with anyio.fail_after(DRAW_SECONDS):
-                done = await anyio.run_process([sys.executable, "-P", "-c", code], input=to_json(asked))
+                done = await anyio.run_process(
+                    [sys.executable, "-P", "-c", code], input=to_json(asked), env=environment
+                )
     except TimeoutError:
         raise Unavailable(
             f"Drawing took more than {DRAW_SECONDS:.0f} s. Aggregate, so that there is less to draw."
