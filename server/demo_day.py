@@ -295,8 +295,9 @@ class Day:
         sql = "SELECT kind, count(*) AS n FROM conversationMessages GROUP BY kind ORDER BY n DESC"
         found = await self._desk("query", sql=sql, fresh=True)
         self._say("Ann", f'query "{sql}"', ", ".join(f"{kind} {count}" for kind, count in found["rows"]))
-        drawn = await self._desk("chart", sql='SELECT step, reached FROM "stepFunnel" ORDER BY position', kind="funnel")
-        self._say("Ann", "chart of the ten steps as a funnel", f"an image: {drawn['alt']}")
+        sql = 'SELECT name, messages FROM "agentLeaderboard" WHERE messages > 0 ORDER BY ALL'
+        drawn = await self._desk("chart", sql=sql, title="Which agents talk")
+        self._say("Ann", f"chart '{sql}'", f"an image: {drawn['alt']}")
 
     async def evening(self, late: Seat) -> None:
         """Who comes late misses nothing."""

@@ -147,7 +147,7 @@ def _answer(arguments: argparse.Namespace, sql: str, ending: str | None, worker:
     with _progress(worker.ask) as ask:
         if arguments.output is not None:
             rows = sql_output.to_file(arguments.output, style, request, ask)
-            sys.stderr.write(f"{rows:,} rows in {arguments.output}\n")
+            sys.stderr.write(f"{rows:,} row{'' if rows == 1 else 's'} in {arguments.output}\n")
         else:
             truncated = sql_output.to_stream(sys.stdout, style, request, ask)
             if truncated:

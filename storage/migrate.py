@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -68,5 +69,11 @@ def _keep_copy(connection: duckdb.DuckDBPyConnection, path: Path, version: int) 
     connection.execute("CHECKPOINT")
     copy = path.with_name(f"{path.name}.v{version}.bak")
     temporary = copy.with_suffix(".tmp")
-    shutil.copyfile(path, temporary)
+    # A process of its own reads the file: to close it in this one would end the lock that DuckDB holds on it.
+    code = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
+    command = [sys.executable, "-I", "-c", code, str(path), str(temporary)]
+    copied = subprocess.run(command, capture_output=True, text=True, check=False)
+    if copied.returncode:
+        reason = copied.stderr.strip().rpartition("\n")[2]
+        raise StorageFault(f"{path} could not be copied before its upgrade, and was left as it is: {reason}")
     temporary.replace(copy)

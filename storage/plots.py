@@ -153,6 +153,8 @@ def drawn(data: Data, title: str | None, form: Format, salt: str = "one-mcp") ->
     with mpl.rc_context(_style(salt)), warnings.catch_warnings():
         # No font has every letter; a box stands for those that are missing.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        # Of a single day there is no interval between ticks.
+        warnings.filterwarnings("ignore", message="AutoDateLocator was unable to pick an appropriate interval")
         layout = ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14)
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=CARD, layout=layout)
         axes = figure.add_subplot()

@@ -172,9 +172,9 @@ class Swarm:
     def __init__(self, directory: Path, **settings: dict[str, Any]) -> None:
         self.directory = directory
         self.failures: list[str] = []
-        # Without a model: what search needs of one has tests of its own.
-        overrides = {"embedding": {"provider": "none"}, **settings}
-        self._settings = load_settings(directory, environment=False, overrides=overrides)
+        # Without a model, and snapshots only when asked for: both have tests of their own.
+        quiet: dict[str, dict[str, Any]] = {"embedding": {"provider": "none"}, "analytics": {"max_age_seconds": 0.0}}
+        self._settings = load_settings(directory, environment=False, overrides=quiet | settings)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

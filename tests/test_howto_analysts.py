@@ -23,7 +23,7 @@ def block(language: str) -> str:
 @pytest.fixture
 async def home(tmp_path: Path) -> Path:
     """A home directory with the swarm of the page."""
-    async with Swarm(tmp_path / ".one-mcp") as swarm:
+    async with Swarm(tmp_path / ".one-mcp", analytics={}) as swarm:
         for tool, arguments, _ in steps(PAGE):
             await swarm.owner(tool, **arguments)
     return tmp_path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import anyio
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from pydantic_core import to_json
 
 from storage.errors import Invalid, Unavailable
@@ -19,7 +19,7 @@ from storage.plots import NotDrawable, arranged, cache_environment, described
 from storage.row import Image, Result
 from storage.sql import SqlError
 from storage.view import View
-from tools_impl.arguments import Text
+from tools_impl.arguments import Name, Text
 from tools_impl.caller import Caller
 from tools_impl.query import check_analyst, explained
 
@@ -44,7 +44,8 @@ class ChartResult(Result):
     def text(self) -> str:
         """See `Result`: the one line that goes with the image."""
         first = "the first " if self.truncated else ""
-        return f"{self.alt}. {first}{self.rows:,} rows of {', '.join(self.columns)}, as of {iso(self.as_of)}"
+        count = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
+        return f"{self.alt}. {first}{count} of {', '.join(self.columns)}, as of {iso(self.as_of)}"
 
     def images(self) -> Sequence[Image]:
         """See `Result`."""
@@ -56,7 +57,7 @@ async def chart(
     me: Caller,
     sql: Text,
     kind: Literal["line", "bar", "funnel", "heatmap"] | None = None,
-    title: Annotated[str | None, StringConstraints(max_length=200)] = None,
+    title: Name | None = None,
     fresh: Annotated[bool, Field(description="as of now, not of the last minute")] = False,
 ) -> ChartResult:
     """Draw what one SELECT finds, as an image. The first column has the labels (or times), numbers are the series; a

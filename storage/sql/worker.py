@@ -117,14 +117,19 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
+INTERNAL = frozenset({"requests", "aliases", "meta"})
+"""What the hub keeps for itself: results of calls with a key, where imported rows are, versions."""
+
+
 def catalogue(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
-    """The columns of each table and view."""
-    return dict(
+    """The columns of each table and view that a statement may read."""
+    found = dict(
         connection.execute(
             "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() "
             "WHERE NOT internal AND schema_name = 'main' GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     )
+    return {name: names for name, names in found.items() if name not in INTERNAL}
 
 
 class Worker:

@@ -245,11 +245,12 @@ async def test_the_next_worker_is_ready_after_a_publication(tmp_path: Path) -> N
     [
         ("SELECT * FROM message", "There is no table 'message' in the snapshot. Did you mean 'conversationMessages'? "
                                   "Tables and views: "),
-        ("SELECT * FROM zzz", "There is no table 'zzz' in the snapshot. Tables and views: agentTools, agents, "),
-        ("SELECT titel FROM conversations", "'title' is a column of conversations, "),
+        ("SELECT * FROM zzz", "There is no table 'zzz' in the snapshot. Tables and views: agentLeaderboard, "),
+        ("SELECT titel FROM conversations", "'title' is a column of conversationHealth, conversations, "),
         ("SELECT created_at FROM users", "'createdAt' is a column of "),
         ("SELECT u.nam FROM users u", "'name' is a column of "),
         ("SELECT qqqqqq FROM users", "DESCRIBE table lists its columns."),
+        ("SELECT * FROM requests", "There is no table 'requests' in the snapshot."),
         ("SELEC 1", 'Parser Error: syntax error at or near "SELEC"'),
         ("SELECT strlenn('x')", "Did you mean"),
         ("SELECT 'x'::INTEGER", "Could not convert string 'x' to INT32"),
