@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 WORKERS = 2
 """Queries at a time; more wait their turn."""
+TURN_SECONDS = 5.0
+"""Whoever runs is ended after the limit of a query, and has a worker to start and to clear away besides."""
 LATELY_SECONDS = 300.0
 """For so long after a query the worker for the next one is kept ready, on each new snapshot."""
 PREFIX = "hub-"
@@ -87,7 +89,7 @@ class SqlRunner:
             Unavailable: no snapshot or no worker can be had, or too many others wait.
         """
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._limits.seconds + TURN_SECONDS):
                 await self._turns.acquire()
         except TimeoutError:
             raise Unavailable("Other queries are running, and many wait. Nothing was asked; try again.") from None
