@@ -5,16 +5,17 @@ A worker never opens `analytics.duckdb` itself: who opens that for writing would
 
 from __future__ import annotations
 
+import os
 import shutil
-import sys
 import tempfile
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+
+from storage.blocks import clone
 
 FOLDER = "snapshots"
 _CATALOGUE = "analytics.duckdb"
 """DuckDB names the catalogue after the file: qualified names are the same as on the published one."""
-_FICLONE = 0x40049409
 
 
 def copied(published: Path, *, prefix: str) -> Path:
@@ -36,22 +37,9 @@ def copied(published: Path, *, prefix: str) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     # One open: a publication that comes meanwhile replaces the name, not this file.
-    with source.open("rb") as reading, target.open("xb") as writing:
-        if not _shares_blocks(reading, writing):
+    with FileIO(source) as reading, FileIO(target, "x") as writing:
+        if not clone(reading, writing, os.fstat(reading.fileno()).st_size):
             shutil.copyfileobj(reading, writing, 1 << 20)
-
-
-def _shares_blocks(source: BinaryIO, target: BinaryIO) -> bool:
-    """Make `target` a copy that shares its blocks with `source`; whether the file system can."""
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
-    except OSError:
-        return False
-    return True
 
 
 def remove(copy: Path) -> None:
