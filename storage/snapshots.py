@@ -44,6 +44,7 @@ class Snapshots:
     ) -> None:
         self.listeners: list[Callable[[Published], None]] = []
         """Who hears of each publication; must not block."""
+        self.directory = directory
         self._writer = writer
         self._before_first: Callable[[], Awaitable[object]] | None = before_first
         self._max_age = max_age

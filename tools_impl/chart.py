@@ -17,11 +17,10 @@ from storage.errors import Invalid, Unavailable
 from storage.fields import iso
 from storage.plots import NotDrawable, arranged, cache_environment, described
 from storage.row import Image, Result
-from storage.sql import SqlError
 from storage.view import View
 from tools_impl.arguments import Name, Text
 from tools_impl.caller import Caller
-from tools_impl.query import check_analyst, explained
+from tools_impl.query import answered
 
 DRAW_SECONDS = 20.0
 ROWS = 5_000
@@ -69,16 +68,15 @@ async def chart(
         Invalid: the statement is wrong, or its columns cannot be drawn; the text says what to do.
         Unavailable: drawing takes too long.
     """
-    check_analyst(me)
+    answer = await answered(view, me, sql, ROWS, fresh=fresh)
     try:
-        answer = await view.store.sql.run(sql, max_rows=ROWS, fresh=fresh)
         data = arranged(answer.columns, answer.rows, kind)
-    except SqlError as error:
-        raise Invalid(explained(error), reason=error.kind) from None
     except NotDrawable as error:
         raise Invalid(str(error)) from None
-    place = (await view.store.snapshots.latest()).path.parent
-    png = await _drawn(place, {"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title})
+    png = await _drawn(
+        view.store.snapshots.directory,
+        {"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title},
+    )
     return ChartResult(
         kind=data.kind,
         alt=described(data),

@@ -101,13 +101,17 @@ async def query(
         Forbidden: the caller is no analyst.
         Invalid: the statement is wrong or takes too much; the text says what to do.
     """
+    answer = await answered(view, me, sql, view.store.sql.max_rows if max_rows is None else max_rows, fresh=fresh)
+    return QueryResult.of(answer)
+
+
+async def answered(view: View, me: Caller, sql: str, max_rows: int, *, fresh: bool) -> Answer:
+    """What a statement of the caller finds; see `query` for the errors."""
     check_analyst(me)
-    runner = view.store.sql
     try:
-        answer = await runner.run(sql, max_rows=runner.max_rows if max_rows is None else max_rows, fresh=fresh)
+        return await view.store.sql.run(sql, max_rows=max_rows, fresh=fresh)
     except SqlError as error:
         raise Invalid(explained(error), reason=error.kind) from None
-    return QueryResult.of(answer)
 
 
 def explained(error: SqlError) -> str:

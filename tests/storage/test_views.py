@@ -11,10 +11,11 @@ import duckdb
 import pytest
 
 from storage.analytics.declaration import AnalyticsView
-from storage.analytics_views import BY_NAME, VIEWS, describe
+from storage.analytics_views import BOOKKEEPING_COMMENTS, BY_NAME, VIEWS, describe
 from storage.fields import to_timestamp
 from storage.migrate import migrate
 from storage.migrations import MIGRATIONS
+from storage.sql.worker import INTERNAL
 from storage.tables import TABLES
 from tests.clients import Swarm
 from tests.imports import Outcome, load
@@ -332,3 +333,7 @@ async def test_the_first_publication_has_the_views_and_writing_goes_on(swarm: Sw
     # What was appended to before its comments changed can be appended to after.
     await owner("send_message", conversationId=place, content="after")
     assert len((await owner("list_messages", conversationId=place))["messages"]) == 2
+
+
+def test_what_the_hub_keeps_for_itself_is_out_of_reach_of_statements() -> None:
+    assert set(BOOKKEEPING_COMMENTS) == INTERNAL

@@ -124,7 +124,9 @@ async def test_order_and_equal_names_are_kept_where_values_become_text(owner: To
      "SELECT * FROM USERS u, LATERAL (SELECT u.name), unnest([1, 2])", "SELECT comment FROM duckdb_columns() LIMIT 1"],
 )  # fmt: skip
 async def test_all_that_reads_is_possible(owner: Tools, sql: str) -> None:
-    await owner("query", sql=sql)
+    found = await owner("query", sql=sql)
+    assert found["columns"]
+    assert all(len(row) == len(found["columns"]) for row in found["rows"])
 
 
 async def test_the_text_is_a_table_that_no_cell_can_forge(owner: Tools) -> None:
