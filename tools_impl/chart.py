@@ -23,8 +23,6 @@ from tools_impl.caller import Caller
 from tools_impl.query import answered
 
 DRAW_SECONDS = 20.0
-ROWS = 5_000
-"""So many rows are drawn at most; more would not be seen."""
 
 
 class ChartResult(Result):
@@ -68,15 +66,13 @@ async def chart(
         Invalid: the statement is wrong, or its columns cannot be drawn; the text says what to do.
         Unavailable: drawing takes too long.
     """
-    answer = await answered(view, me, sql, ROWS, fresh=fresh)
+    answer = await answered(view, me, sql, view.store.sql.max_rows, fresh=fresh)
     try:
         data = arranged(answer.columns, answer.rows, kind)
     except NotDrawable as error:
         raise Invalid(str(error)) from None
-    png = await _drawn(
-        view.store.snapshots.directory,
-        {"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title},
-    )
+    asked = {"columns": answer.columns, "rows": answer.rows, "kind": data.kind, "title": title}
+    png = await _drawn(view.store.snapshots.directory, asked)
     return ChartResult(
         kind=data.kind,
         alt=described(data),

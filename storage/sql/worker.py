@@ -83,6 +83,9 @@ def opened(options: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
+    # Without a progress bar nobody is told of the progress; it is not printed here.
+    connection.execute("SET enable_progress_bar = true")
+    connection.execute("SET enable_progress_bar_print = false")
     connection.execute("SET lock_configuration = true")
     return connection
 
