@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from server.report import PARTS
+from storage.analytics.report import PARTS
 from storage.analytics_views import BY_NAME
 from tests.processes import call, client, data_directory, run
 
