@@ -84,7 +84,7 @@ $(VENV)/.created:
 	fi >&2; exit 1
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
-	@echo "Installing one-mcp (once; downloads about 180 MB) ..."
+	@echo "Installing one-mcp (once; downloads about 250 MB) ..."
 	@$(INSTALL) --editable .
 	@touch $@
 
