@@ -133,6 +133,7 @@ def test_a_newcomer_sees_it_in_a_minute_and_nothing_stays(temporary: Path) -> No
     assert not (temporary.parent / "home").exists(), "the swarm of whoever tries it is left alone"
 
 
+@pytest.mark.slow
 def test_its_data_can_be_kept(temporary: Path) -> None:
     shown, _ = demo(temporary, "--keep").communicate(timeout=DEMO_SECONDS)
     (kept,) = made(temporary)
@@ -152,6 +153,7 @@ def test_who_stops_reading_ends_it(temporary: Path) -> None:
     assert made(temporary) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["A day of a swarm", "They remember"])
 def test_ctrl_c_ends_its_hub_and_clears_up(temporary: Path, when: str) -> None:
     process = demo(temporary)

@@ -194,6 +194,7 @@ def test_without_a_hub_status_and_stop_say_so(data: Path) -> None:
     assert list(data.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_hub_that_hangs_is_named(data: Path) -> None:
     with Raw(data).open():
         pid = hub(data).pid
@@ -250,6 +251,7 @@ def test_killed_while_it_starts_it_is_started_again(data: Path) -> None:
 # Replacing.
 
 
+@pytest.mark.slow
 async def test_a_newer_client_replaces_the_hub_in_mid_session(data: Path, tmp_path: Path) -> None:
     newer = copy_tree(tmp_path / "newer", NEWER)
     async with client(data) as old, client(data, mode="legacy") as other:

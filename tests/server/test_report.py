@@ -43,6 +43,7 @@ def test_every_view_has_its_part() -> None:
     assert {part.view for part in PARTS} == set(BY_NAME)
 
 
+@pytest.mark.slow
 async def test_a_report_is_one_page_that_loads_and_runs_nothing(data: Path, tmp_path: Path) -> None:
     async with client(data) as mcp:
         agent = (await call(mcp, "create_agent", name=HOSTILE, description="d", kind="user_agent"))["_id"]

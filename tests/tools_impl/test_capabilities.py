@@ -261,6 +261,7 @@ def portal() -> Iterator[BlockingPortal]:
         yield opened
 
 
+@pytest.mark.slow
 def test_twins_are_equal_after_any_sequence(portal: BlockingPortal, tmp_path: Path) -> None:
     swarm: AbstractContextManager[Swarm] = portal.wrap_async_context_manager(Swarm(tmp_path / "data"))
     with swarm as opened:

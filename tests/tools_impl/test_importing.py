@@ -307,6 +307,7 @@ def _named(dump: Dump) -> dict[str, list[dict[str, Any]]]:
     mixture=st.lists(st.one_of(st.sampled_from(GOOD), st.sampled_from(BAD)), max_size=25),
     batch=st.integers(1, 9),
 )
+@pytest.mark.slow
 def test_any_mixture_leaves_exactly_what_was_right(
     tmp_path_factory: pytest.TempPathFactory, mixture: list[Row], batch: int
 ) -> None:
