@@ -28,8 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server import __version__
 from server.answers import Spliced
 from server.session import ALL_SCOPES, Session
+from server.verification import Verifiers
 from storage.errors import StorageFault
-from storage.tokens import Tokens
 
 if TYPE_CHECKING:
     from server.config import Settings
@@ -94,22 +94,22 @@ class _Streams:
 
 
 class _Verifier:
-    """Our tokens as the SDK's middleware asks for them."""
+    """Our verifiers as the SDK's middleware asks them."""
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+    def __init__(self, verifiers: Verifiers) -> None:
+        self._verifiers = verifiers
 
     async def verify_token(self, token: str) -> SdkToken | None:
         """The token, if it is good now."""
-        found = await self._tokens.check(token)
-        if found is None:
+        grant = await self._verifiers.verify(token)
+        if grant is None:
             return None
         return SdkToken(
             token=token,
-            client_id=found.id,
-            subject=found.owner_id,
-            scopes=found.scopes,
-            expires_at=found.expiration_time // 1000 if found.expiration_time is not None else None,
+            client_id=grant.id,
+            subject=grant.member_id,
+            scopes=sorted(grant.scopes),
+            expires_at=grant.expiration_time // 1000 if grant.expiration_time is not None else None,
         )
 
 
@@ -121,12 +121,14 @@ class _WithSession:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         token: SdkToken = scope["user"].access_token
-        scope["one.session"] = Session(str(token.subject), frozenset(token.scopes), token_id=token.client_id)
+        origin = scope["client"][0] if scope.get("client") else "unknown"
+        session = Session(str(token.subject), frozenset(token.scopes), grant_id=token.client_id, origin=origin)
+        scope["one.session"] = session
         await self._app(scope, receive, send)
 
 
-def build_app(service: Service, settings: Settings, tokens: Tokens | None, ending: asyncio.Event) -> Starlette:
-    """The ASGI application. Without `tokens` every caller is the local owner. `ending` ends streams that stay open."""
+def build_app(service: Service, settings: Settings, verifiers: Verifiers | None, ending: asyncio.Event) -> Starlette:
+    """The ASGI application. Without `verifiers` every caller is the local owner. `ending` ends streams that stay open."""
     http = settings.http
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
@@ -144,8 +146,8 @@ def build_app(service: Service, settings: Settings, tokens: Tokens | None, endin
         for plain_json in (False, True)
     ]
     mcp: ASGIApp = _Streams(_Eras(managers[0].handle_request, Spliced(managers[1].handle_request)), ending)
-    if tokens is not None:
-        backend = BearerAuthBackend(_Verifier(tokens))
+    if verifiers is not None:
+        backend = BearerAuthBackend(_Verifier(verifiers))
         mcp = AuthenticationMiddleware(RequireAuthMiddleware(_WithSession(mcp), []), backend=backend)
     started = time.monotonic()
 
@@ -223,7 +225,7 @@ async def serve_http(
     listening = _listen(http.host, http.port)
     ending = asyncio.Event()
     config = uvicorn.Config(
-        build_app(service, settings, tokens, ending),
+        build_app(service, settings, None if no_auth else service.verifiers, ending),
         http="httptools",
         ws="none",
         access_log=False,

@@ -29,6 +29,7 @@ from server.resources import STATIC, Resources
 from server.session import Session
 from server.subscriptions import Subscriptions
 from server.timer import Timer
+from server.verification import StoredTokens, Verifiers
 from storage.embedding import EmbeddingError, open_embedder
 from storage.engine import Engine, Options
 from storage.errors import StorageFault
@@ -88,6 +89,7 @@ class Service:
         self._memory_limit = settings.storage.duckdb_memory_limit
         self._data_dir = data_dir
         self._tokens: Tokens | None = None
+        self.verifiers = Verifiers()
         self.late_imports = [
             "storage.index.indexer",
             "storage.embedding.minilm",
@@ -133,7 +135,7 @@ class Service:
 
     def is_good(self, session: Session) -> bool:
         """Whether the token of a session has not ended. A session without one lasts as long as its connection."""
-        return session.token_id is None or (self._tokens is not None and self._tokens.is_good(session.token_id))
+        return session.grant_id is None or self.verifiers.is_good(session.grant_id)
 
     async def connection(self, hello: Hello) -> Session:
         """The session of a local client.
@@ -169,6 +171,7 @@ class Service:
         """
         if self._tokens is None:
             self._tokens = Tokens.open(self._data_dir, self._memory_limit)
+            self.verifiers.add(StoredTokens(self._tokens))
         return self._tokens
 
     def initialization_options(self) -> InitializationOptions:

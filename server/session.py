@@ -15,13 +15,17 @@ ALL_SCOPES = frozenset({"read", "write", "analyst", "admin"})
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`member_id` is the user or agent that calls; `toolsets` None offers every tool; `token_id` is that of HTTP."""
+    """`member_id` is the user or agent that calls; `toolsets` None offers every tool.
+
+    `grant_id` names the token of an HTTP request, `origin` the address from which it comes.
+    """
 
     member_id: str
     scopes: frozenset[str] = ALL_SCOPES
     toolsets: frozenset[str] | None = None
     read_only: bool = False
-    token_id: str | None = None
+    grant_id: str | None = None
+    origin: str = "local"
 
     @property
     def may_write(self) -> bool:
