@@ -128,7 +128,7 @@ class _WithSession:
 
 
 def build_app(service: Service, settings: Settings, verifiers: Verifiers | None, ending: asyncio.Event) -> Starlette:
-    """The ASGI application. Without `verifiers` every caller is the local owner. `ending` ends streams that stay open."""
+    """The ASGI application. Without `verifiers` every caller is the local owner. `ending` ends open streams."""
     http = settings.http
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
