@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from storage.errors import Forbidden, Invalid
 from storage.fields import Step
 from storage.tables import Agent, Conversation, Message, Participant
+from storage.tails import Lines
 from storage.transaction import Transaction
 from storage.view import View
 from tools_impl.access import required
@@ -124,7 +126,7 @@ async def list_messages(
     """
     conversation = await required(view, me, Conversation, conversation_id)
     before = None if cursor is None else _position(cursor)
-    messages, more = await view.store.pages.before(conversation.id, before, limit)
+    messages, more = await _page(view, conversation.id, before, limit)
     page = Page(
         conversation={"_id": conversation.id, "title": conversation.title},
         authors=await authors_of(view, conversation.id, set(messages.authors)),
@@ -139,6 +141,14 @@ async def list_messages(
     if rendered is not last:
         pages.rendered.put(place, rendered)
     return MessagePage.model_construct(json_text=rendered.structured, words=rendered.text)
+
+
+async def _page(view: View, conversation_id: str, before: int | None, limit: int) -> tuple[Lines, bool]:
+    page = view.store.pages.before(conversation_id, before, limit)
+    if conversation_id in view.store.pages:
+        return await page
+    # The file is read for its authors meanwhile.
+    return (await asyncio.gather(page, view.where(Participant, "conversation_id", conversation_id)))[0]
 
 
 def _position(cursor: str) -> int:
