@@ -16,8 +16,6 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns, rmtree
 from statistics import median
 
-import duckdb
-
 from benchmarks.data import CACHE, WITHOUT_MODEL, loaded
 from benchmarks.dataset import Dataset
 from benchmarks.load import Round, Target
@@ -25,6 +23,7 @@ from benchmarks.report import table
 from benchmarks.servers import product, settle, status
 from benchmarks.wire import Era
 from benchmarks.workload import Workload
+from storage.database import open_file
 
 BYTES = 1 << 30
 CLIENTS = 4
@@ -89,7 +88,7 @@ def grown() -> Path:
     copytree(loaded(Dataset(100_000)), unfinished, ignore=ignore_patterns("hub.*", "analytics.*", "snapshots"))
     path = unfinished / "one.duckdb"
     print("Growing it to a gigabyte (once) ...", flush=True)
-    with duckdb.connect(str(path)) as connection:
+    with open_file(path, "1GB") as connection:
         while path.stat().st_size < BYTES:
             connection.execute(_GROW)
             connection.execute("CHECKPOINT")

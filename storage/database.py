@@ -19,21 +19,28 @@ STORAGE_VERSION = "v1.2.0"
 """Files that DuckDB 1.2 and later can read; the default of 2.0 is refused by 1.4 and 1.5."""
 
 
+ROW_GROUP_ROWS = 16_384
+"""A checkpoint writes the last group of rows anew. With DuckDB's 122,880 of 400 bytes each that takes 0.1 s, 0.26 at
+most; with these 0.02 and 0.05, and a fifth of the bytes. Groups that a file already has stay as they are."""
+
+
 def open_file(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     """Open (or create) a database file for writing.
 
     Raises:
         StorageFault: the file is damaged, foreign, or open in another program.
     """
-    return _connect(
-        path,
-        read_only=False,
-        storage_compatibility_version=STORAGE_VERSION,
-        memory_limit=memory_limit,
-        threads=1,
-        # Checkpoints block commits: we choose when.
-        wal_autocheckpoint="1TB",
-    )
+    # Checkpoints block commits: we choose when.
+    connection = _connect(path, ":memory:", memory_limit=memory_limit, threads=1, wal_autocheckpoint="1TB")
+    location, name = str(path).replace("'", "''"), path.stem
+    options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+    try:
+        connection.execute(f"ATTACH '{location}' AS \"{name}\" ({options})")
+        connection.execute(f'USE "{name}"')
+    except duckdb.Error as error:
+        connection.close()
+        raise StorageFault(_reason(path, error)) from error
+    return connection
 
 
 def open_to_read(path: Path) -> duckdb.DuckDBPyConnection:
@@ -42,15 +49,15 @@ def open_to_read(path: Path) -> duckdb.DuckDBPyConnection:
     Raises:
         StorageFault: the file is damaged, foreign, or open in another program.
     """
-    return _connect(path, read_only=True)
+    return _connect(path, str(path), read_only=True)
 
 
-def _connect(path: Path, *, read_only: bool, **config: Any) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, database: str, *, read_only: bool = False, **config: Any) -> duckdb.DuckDBPyConnection:
     if _is_foreign(path):  # DuckDB would look for an extension that reads it
         raise StorageFault(f"{path} is not a DuckDB database. Move it away, or choose another directory with --data.")
     config |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     try:
-        return duckdb.connect(str(path), read_only=read_only, config=config)
+        return duckdb.connect(database, read_only=read_only, config=config)
     except duckdb.Error as error:
         raise StorageFault(_reason(path, error)) from error
 
@@ -77,6 +84,7 @@ class Database:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, read_threads: int) -> None:
         self.connection = connection
+        ((self._name,),) = connection.execute("SELECT current_database()").fetchall()
         self._local = threading.local()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="one-writer")
         self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="one-reader")
@@ -97,6 +105,7 @@ class Database:
         cursor = getattr(self._local, "cursor", None)
         if cursor is None:
             cursor = self._local.cursor = self.connection.cursor()
+            cursor.execute(f'USE "{self._name}"')
         return work(cursor)
 
     async def close(self) -> None:
