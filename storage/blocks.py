@@ -125,6 +125,22 @@ def is_unused(path: Path) -> bool:
     return True
 
 
+def is_written(path: Path) -> bool:
+    """Whether a process has this file locked for writing, as DuckDB does while it has it open for that."""
+    if sys.platform == "win32":
+        return False  # such a file could not be replaced either
+    import fcntl
+
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def sync_directory(directory: Path) -> None:
     """Make names in a directory durable."""
     if sys.platform == "win32":

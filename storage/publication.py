@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from storage.blocks import clone, is_unused, patch, sync_directory
+from storage.blocks import clone, is_unused, is_written, patch, sync_directory
 from storage.directory import RESERVE_BYTES
 from storage.errors import Unavailable
 
@@ -62,9 +62,13 @@ class Publication:
         return Published(self.path, here.st_mtime_ns // 1_000_000, int(named[0].stem))
 
     def in_place(self) -> bool:
-        """Whether the file is the one that was published last, and untouched."""
+        """Whether the file is the one that was published last, untouched, and can be read.
+
+        It cannot while somebody has it open for writing, which only its mode forbids: another one takes its place.
+        """
         try:
-            return self._stamp is not None and _stamp(self.path.stat()) == self._stamp
+            untouched = self._stamp is not None and _stamp(self.path.stat()) == self._stamp
+            return untouched and not is_written(self.path)
         except FileNotFoundError:
             return False
 

@@ -59,7 +59,7 @@ class Snapshots:
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[Published] | None = None
         self._stopped = threading.Event()
-        self._due = 0.0
+        self._due = self._rested = 0.0
         self._seconds = 0.0
 
     async def latest(self, *, fresh: bool = False) -> Published:
@@ -77,10 +77,13 @@ class Snapshots:
         return self._shown(self._current)
 
     async def follow(self) -> None:
-        """Publish when data has changed, never more often than `max_age` and the time of a copy allow. Never ends."""
+        """Publish when data has changed, never more often than `max_age` and the time of a copy allow. Never ends.
+
+        What somebody spoilt or locked is replaced sooner: only the time of a copy counts.
+        """
         while self._max_age:
-            await anyio.sleep(max(min(LOOK_SECONDS, self._max_age), self._due - time.monotonic()))
-            if self._is_behind():
+            await anyio.sleep(max(min(LOOK_SECONDS, self._max_age), self._rested - time.monotonic()))
+            if not self._files.in_place() or (time.monotonic() >= self._due and self._is_behind()):
                 try:
                     await self._published_next()
                 except Unavailable:
@@ -130,7 +133,8 @@ class Snapshots:
             with self._noted():
                 await self._publish()
             ended = time.monotonic()
-            self._due = max(started + self._max_age, ended + REST * (ended - started))
+            self._rested = ended + REST * (ended - started)
+            self._due = max(started + self._max_age, self._rested)
             if self._error is not None or self._current is None:
                 raise Unavailable(f"No snapshot could be published: {self._error}")
             return self._current

@@ -226,6 +226,24 @@ async def test_an_analyst_who_wrote_and_was_killed_breaks_nothing(tmp_path: Path
             assert published.path.stat().st_mode & 0o777 == 0o444
 
 
+async def test_who_has_it_open_for_writing_locks_nobody_out_for_long(tmp_path: Path) -> None:
+    path = tmp_path / "analytics.duckdb"
+    async with opened(tmp_path, snapshot_seconds=3600) as (engine, _):
+        await engine.writer.run(agent("Nova"))
+        await engine.store.snapshots.latest(fresh=True)
+        path.chmod(0o644)
+        with analyst(path, "write") as writing:
+            locked = path.stat().st_ino
+            following = asyncio.create_task(engine.store.snapshots.follow())
+            async with asyncio.timeout(30):
+                while path.stat().st_ino == locked:
+                    await asyncio.sleep(0.01)
+            following.cancel()
+            with analyst(path) as reader:
+                assert reader("SELECT name FROM agents") == "[('Nova',)]"
+            assert writing("SELECT count(*) FROM agents") == "[(1,)]"
+
+
 async def test_the_lock_on_the_system_of_record_outlives_a_snapshot(tmp_path: Path) -> None:
     async with opened(tmp_path) as (engine, _):
         await engine.store.snapshots.latest(fresh=True)
