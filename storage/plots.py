@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -232,6 +232,8 @@ def _line(axes: Any, data: Data) -> None:
         _named_ticks(axes, data.labels[::every], every)
     elif isinstance(data.labels[0], date):
         _time_ticks(axes)
+        if len(set(data.labels)) == 1:  # or the axis would span years
+            axes.set_xlim(data.labels[0] - timedelta(days=1), data.labels[0] + timedelta(days=1))
     _finish(axes, data)
 
 
@@ -269,6 +271,8 @@ def _finish(axes: Any, data: Data) -> None:
     axes.margins(x=0.02)
     if all(value is None or value >= 0 for _, values in data.series for value in values):
         axes.set_ylim(bottom=0)
+    if all(value is None or float(value).is_integer() for _, values in data.series for value in values):
+        axes.yaxis.get_major_locator().set_params(integer=True)  # nobody writes half a message
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.set_xlabel(_cut(_clean(data.x)))
     if len(data.series) > 1:
@@ -283,7 +287,8 @@ def _funnel(axes: Any, data: Data) -> None:
     places = range(len(values))
     axes.barh(places, values, left=[-value / 2 for value in values], height=0.72, color=COLORS[0])
     for place, value in enumerate(values):
-        axes.text(widest * 0.54, place, f"{_exact(value)}   {value / first:.0%}", va="center", color=INK)
+        share = f"   {value / first:.0%}" if any(values) else ""
+        axes.text(widest * 0.54, place, f"{_exact(value)}{share}", va="center", color=INK)
     names = [_cut(_name(label)) for label in data.labels]
     axes.set_yticks(places, names, color=INK)
     axes.set_xlim(-widest * 0.52, widest * 0.78)
