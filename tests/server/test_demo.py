@@ -12,19 +12,12 @@ from typing import Any
 import pytest
 
 from server.demo import play
-from tests.processes import ROOT, SECONDS, call, client, command, data_directory, environment, hub_pid, run, wait_until
+from tests.processes import ROOT, SECONDS, call, client, command, environment, hub_pid, run, wait_until
 from tools_impl import OPERATIONS
 
 LINES_MOST = 90
 WIDTH = 120
 DEMO_SECONDS = 60.0
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory."""
-    with data_directory(tmp_path) as place:
-        yield place
 
 
 @pytest.fixture

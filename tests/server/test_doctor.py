@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,12 +45,6 @@ ROWS = (
         "content": "Hello",
     },
 )
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as directory:
-        yield directory
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 from mcp import Client
 
-from tests.processes import call, client, data_directory, hub, kill, messages, wait_until
+from tests.processes import call, client, hub, kill, messages, wait_until
 
 pytestmark = pytest.mark.anyio
 PROCESSES = 8
@@ -23,12 +22,6 @@ ROUNDS = 30
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as directory:
-        yield directory
 
 
 async def _conversation(data: Path) -> str:

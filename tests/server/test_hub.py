@@ -34,12 +34,6 @@ from tests.processes import (
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as directory:
-        yield directory
-
-
-@pytest.fixture
 def running(data: Path) -> Iterator[Endpoint]:
     """A hub in the foreground, as a child of the test."""
     with foreground(data) as process:

@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from tests.processes import (
     call,
     client,
     command,
-    data_directory,
     environment,
     kill,
     messages,
@@ -51,12 +50,6 @@ PEOPLE: tuple[dict[str, Any], ...] = (
         "addedAt": 1_700_000_000_000,
     },
 )
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as directory:
-        yield directory
 
 
 def message(content: str, **more: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,7 @@ import pytest
 from mcp import Client
 
 from tests import processes
-from tests.processes import Raw, call, client, data_directory, foreground, kill, modern, run, runs, status
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory."""
-    with data_directory(tmp_path) as place:
-        yield place
+from tests.processes import Raw, call, client, foreground, kill, modern, run, runs, status
 
 
 async def scene(mcp: Client) -> tuple[str, str]:

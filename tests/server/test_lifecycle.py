@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -20,7 +19,6 @@ from tests.processes import (
     client,
     configure,
     copy_tree,
-    data_directory,
     ended,
     foreground,
     hub,
@@ -42,12 +40,6 @@ NEWER = "99.0.0"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as directory:
-        yield directory
 
 
 def _starts(data: Path) -> int:

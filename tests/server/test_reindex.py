@@ -12,16 +12,9 @@ import lancedb
 import pytest
 
 from tests import processes
-from tests.processes import call, client, data_directory, kill, run
+from tests.processes import call, client, kill, run
 
 KILLS = 20
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> object:
-    """A data directory."""
-    with data_directory(tmp_path) as place:
-        yield place
 
 
 async def test_reindex(data: Path) -> None:

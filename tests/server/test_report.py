@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -14,15 +13,9 @@ import pytest
 
 from storage.analytics.report import PARTS
 from storage.analytics_views import BY_NAME
-from tests.processes import call, client, data_directory, run
+from tests.processes import call, client, run
 
 HOSTILE = "</style><script>alert('x')</script>{{ 7 * 7 }}<img src=https://evil.example/x onerror=alert(1)>"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as place:
-        yield place
 
 
 class Page(HTMLParser):

@@ -2,21 +2,12 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.analysts import analyst, rows
-from tests.processes import call, client, data_directory, hub, kill, run, runs, status, wait_until
+from tests.processes import call, client, hub, kill, run, runs, status, wait_until
 
 TITLES = "SELECT title FROM conversations ORDER BY seq"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as place:
-        yield place
 
 
 async def test_it_publishes_at_once_what_was_acknowledged(data: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from storage.transaction import Transaction
 from tests.clients import USER_SCOPES, Swarm
 from tests.listening import listening, subscribe, unsubscribe
 from tests.places import Place, ear
-from tests.processes import INITIALIZED, Raw, call, data_directory, initialize, kill, modern, request
+from tests.processes import INITIALIZED, Raw, call, initialize, kill, modern, request
 from tests.processes import client as process
 from tests.remote import bearer, remote_client, served
 
@@ -174,12 +173,6 @@ async def test_streams_do_not_hold_up_the_end_of_the_server(
             await server.aclose()
             assert asyncio.get_running_loop().time() - began < 1.5
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    with data_directory(tmp_path) as directory:
-        yield directory
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
