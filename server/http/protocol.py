@@ -91,9 +91,9 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._chunk > self._limits.header_bytes:
             self._count_headers()
+        super().on_headers_complete()
         self._read = 0
         self._in_body = self._had_headers = True
-        super().on_headers_complete()
         self.headers = []  # what follows a body in chunks are no headers: nobody checked them
 
     def _count_headers(self) -> None:
