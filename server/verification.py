@@ -45,13 +45,19 @@ class StoredTokens:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
+        self._grants: dict[str, Grant] = {}
 
     async def verify(self, token: str) -> Grant | None:
         """What the token allows now, or None."""
         found = await self._tokens.check(token)
         if found is None:
             return None
-        return Grant(found.id, found.owner_id, frozenset(found.scopes), found.expiration_time)
+        # What a token allows never changes. A caller's next request is known by the very same grant.
+        grant = self._grants.get(found.id)
+        if grant is None:
+            grant = Grant(found.id, found.owner_id, frozenset(found.scopes), found.expiration_time)
+            self._grants[found.id] = grant
+        return grant
 
     def is_good(self, grant_id: str) -> bool:
         """Whether the token of that id is neither revoked nor expired."""

@@ -143,9 +143,7 @@ class CallerLimits:
         if wait:
             await self._too_fast(caller, wait, send)
             return
-        use = self._uses.get(caller)
-        if use is None:
-            use = self._uses[caller] = Use(self._http.concurrent_requests)
+        use = self._uses.get(caller) or self._first_use(caller)
         most_waiting = self._http.concurrent_waits
         waits = is_stream(scope)
         if waits and use.waiting >= most_waiting:
@@ -160,8 +158,12 @@ class CallerLimits:
                 await self._app(scope, receive, send)
             finally:
                 place.leave()
-        if use.idle:
-            self._uses.pop(caller, None)
+
+    def _first_use(self, caller: str) -> Use:
+        if len(self._uses) >= _MOST_KEPT:
+            self._uses = {key: use for key, use in self._uses.items() if not use.idle}
+        use = self._uses[caller] = Use(self._http.concurrent_requests)
+        return use
 
     async def _too_fast(self, caller: str, wait: float, send: Send) -> None:
         pace = f"{caller} has made more than {self._http.requests_per_minute:,} requests a minute."

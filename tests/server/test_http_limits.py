@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from server.http.limits import TOO_MANY, Pace, Place, Use
-from tests.clients import Swarm
+from tests.clients import Swarm, Tools
 from tests.remote import bearer, client, raw_post, served
 
 
@@ -73,13 +73,17 @@ async def tokens_of(swarm: Swarm, *names: str) -> list[str]:
     return [(await tokens.create((await swarm.user(name))[0], ["read", "write"]))[0] for name in names]
 
 
+async def ask(caller: Tools, times: int) -> None:
+    for _ in range(times):
+        await caller("find", table="conversations")
+
+
 async def test_who_asks_too_fast_is_told_when_to_come_again(swarm: Swarm, era: str) -> None:
     fast, other = await tokens_of(swarm, "Ann", "Bob")
     async with served(swarm, requests_per_minute=60, burst_requests=12) as (url, _):
         async with client(url, era, bearer(fast)) as ann:
             with pytest.raises(MCPError, match="has made more than 60 requests a minute") as failure:
-                for _ in range(13):
-                    await ann("find", table="conversations")
+                await ask(ann, times=13)
             assert failure.value.error.code == TOO_MANY
             assert failure.value.error.data == {"retryAfterSeconds": 1}
         async with httpx2.AsyncClient(headers=bearer(fast)) as http:
@@ -95,17 +99,18 @@ async def test_many_who_wait_behind_one_token_keep_nobody_from_working(swarm: Sw
     """A swarm that shares a token: more wait at once than may work at once."""
     (token,) = await tokens_of(swarm, "Ann")
     plan = await swarm.owner("create_conversation", title="Plan", participants=["user_2"])
-    async with served(swarm, concurrent_requests=2) as (url, _), asyncio.TaskGroup() as tasks:
-        async with client(url, era, bearer(token)) as ann:
-            waiting = [
-                tasks.create_task(ann("wait_for_messages", conversationId=plan["_id"], timeoutSeconds=25))
-                for _ in range(6)
-            ]
-            while len(swarm.service.engine.store.arrivals) < len(waiting):
-                await asyncio.sleep(0)
-            await swarm.owner("send_message", conversationId=plan["_id"], content="Tuesday")
-            heard = await asyncio.gather(*waiting)
-            assert [told["messages"][0]["content"] for told in heard] == ["Tuesday"] * 6
+    async with (
+        served(swarm, concurrent_requests=2) as (url, _),
+        client(url, era, bearer(token)) as ann,
+        asyncio.TaskGroup() as tasks,
+    ):
+        wait = {"conversationId": plan["_id"], "timeoutSeconds": 25}
+        waiting = [tasks.create_task(ann("wait_for_messages", **wait)) for _ in range(6)]
+        while len(swarm.service.engine.store.arrivals) < len(waiting):
+            await asyncio.sleep(0)
+        await swarm.owner("send_message", conversationId=plan["_id"], content="Tuesday")
+        heard = await asyncio.gather(*waiting)
+        assert [told["messages"][0]["content"] for told in heard] == ["Tuesday"] * 6
 
 
 async def test_streams_and_requests_at_once_are_counted(swarm: Swarm) -> None:
@@ -125,14 +130,14 @@ async def test_streams_and_requests_at_once_are_counted(swarm: Swarm) -> None:
     async with (
         served(swarm, concurrent_waits=1) as (url, _),
         httpx2.AsyncClient(headers=bearer(token), timeout=10) as http,
+        http.stream("POST", url, json=body, headers=headers) as stream,
     ):
-        async with http.stream("POST", url, json=body, headers=headers) as stream:
-            assert stream.status_code == 200
-            await anext(stream.aiter_lines())
-            second = await http.post(url, json=body, headers=headers)
-            assert second.status_code == 429
-            assert "1 streams and waiting calls open" in second.json()["error"]["message"]
-            assert (await raw_post(http, url, "tools/list")).status_code == 200
+        assert stream.status_code == 200
+        await anext(stream.aiter_lines())
+        second = await http.post(url, json=body, headers=headers)
+        assert second.status_code == 429
+        assert "1 streams and waiting calls open" in second.json()["error"]["message"]
+        assert (await raw_post(http, url, "tools/list")).status_code == 200
 
 
 async def test_wrong_tokens_of_one_address_are_made_to_wait_and_good_ones_are_not(swarm: Swarm) -> None:
