@@ -14,7 +14,7 @@ import uvicorn
 from starlette.routing import BaseRoute
 from typing_extensions import override
 
-from server.http.addresses import check_address, listening_url, open_socket
+from server.http.addresses import check_address, is_wildcard, listening_url, open_socket
 from server.http.app import build_app
 from server.http.protocol import Config, Limits, Protocol
 from server.http.tls import Certificate
@@ -82,6 +82,8 @@ async def serve_http(
         logging.getLogger(name).setLevel(logging.ERROR)  # they tell of each session, and of what strangers send
     http = settings.http
     check_address(http, no_auth=no_auth)
+    if is_wildcard(http.host) and not (http.public_url or http.allowed_hosts):
+        log.warning("http.public_url is not set: clients are served only when they call this machine by its address")
     certificate = Certificate(http.tls_certificate, http.tls_key, service.data_dir) if http.tls_certificate else None
     tokens = None if no_auth else await service.tokens()
     verifiers = None if no_auth else service.verifiers

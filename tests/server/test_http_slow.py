@@ -106,6 +106,8 @@ async def test_too_large_is_refused_however_it_is_sent(swarm: Swarm) -> None:
             "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00", 400),
             "two lengths": (head(url, "Content-Length: 1", "Content-Length: 2"), 400),
             "a length and chunks": (head(url, "Content-Length: 1", "Transfer-Encoding: chunked"), 400),
+            "a padded header": (head(url, "X-Pad: a \t ", method="GET /healthz"), 200),
+            "a slash behind the path": (head(url, "Content-Length: 0", method="POST /mcp/"), 400),
             "a header on two lines": (head(url, "X-A: b\r\n Authorization: c"), 400),
         }
         found = {}
