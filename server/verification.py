@@ -12,16 +12,15 @@ from storage.tokens import Tokens
 class Grant:
     """What a good token allows.
 
-    `id` names it in logs and never tells its text; `member_id` is the user or agent for whom it speaks;
-    `expiration_time` is in epoch ms, None for a token without an end. `holder` is the same for tokens that follow
-    one another in one sign-in, so that what one of them began the next goes on with; empty: `id`.
+    `id` names it in logs and never tells its text; tokens that follow one another in one sign-in have the same, so that
+    what one of them began the next goes on with. `member_id` is the user or agent for whom it speaks;
+    `expiration_time` is in epoch ms, None for a token without an end.
     """
 
     id: str
     member_id: str
     scopes: frozenset[str]
     expiration_time: int | None = None
-    holder: str = ""
 
 
 class Unavailable(Exception):

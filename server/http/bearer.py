@@ -75,7 +75,7 @@ class Bearer:
     def _principal(self, grant: Grant, origin: str) -> Principal:
         session = Session(grant.member_id, grant.scopes, grant_id=grant.id, origin=origin)
         # For the SDK, which lets a session be used with the credential that opened it, or its successor.
-        token = SdkToken(token="", client_id=grant.holder or grant.id, subject=grant.member_id, scopes=[])
+        token = SdkToken(token="", client_id=grant.id, subject=grant.member_id, scopes=[])
         if len(self._principals) >= _MOST_KEPT:
             self._principals.clear()
         principal = self._principals[grant.id, origin] = Principal(grant, session, AuthenticatedUser(token))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 import httpx2
 import pytest
@@ -12,7 +11,11 @@ from mcp.shared.exceptions import MCPError
 
 from server.http.limits import TOO_MANY, Pace, Place, Use
 from tests.clients import Swarm, Tools
-from tests.remote import bearer, client, raw_post, served
+from tests.remote import ACCEPT, MODERN, bearer, client, raw_post, request, served, with_meta
+
+LISTEN = request("subscriptions/listen", with_meta({"notifications": {"resourcesListChanged": True}}))
+BEGIN = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+LISTEN_HEADERS = {"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": "subscriptions/listen"}
 
 
 def test_a_pace_lets_a_burst_through_and_then_as_much_as_it_says() -> None:
@@ -115,29 +118,33 @@ async def test_many_who_wait_behind_one_token_keep_nobody_from_working(swarm: Sw
 
 async def test_streams_and_requests_at_once_are_counted(swarm: Swarm) -> None:
     (token,) = await tokens_of(swarm, "Ann")
-    wanted = {"notifications": {"resourcesListChanged": True}}
-    headers = {
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": "2026-07-28",
-        "Mcp-Method": "subscriptions/listen",
-    }
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    body = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {**wanted, "_meta": meta}}
     async with (
         served(swarm, concurrent_waits=1) as (url, _),
         httpx2.AsyncClient(headers=bearer(token), timeout=10) as http,
-        http.stream("POST", url, json=body, headers=headers) as stream,
+        http.stream("POST", url, json=LISTEN, headers=LISTEN_HEADERS) as stream,
     ):
         assert stream.status_code == 200
         await anext(stream.aiter_lines())
-        second = await http.post(url, json=body, headers=headers)
+        second = await http.post(url, json=LISTEN, headers=LISTEN_HEADERS)
         assert second.status_code == 429
         assert "1 streams and waiting calls open" in second.json()["error"]["message"]
         assert (await raw_post(http, url, "tools/list")).status_code == 200
+
+
+async def test_a_stream_ends_with_its_token(swarm: Swarm, era: str) -> None:
+    tokens = await swarm.service.tokens()
+    text, token = await tokens.create(swarm.service.owner.id, ["read"])
+    async with served(swarm) as (url, _), httpx2.AsyncClient(headers=bearer(text), timeout=20) as http:
+        if era == "legacy":
+            opened = await http.post(url, json=request("initialize", BEGIN), headers={"Accept": ACCEPT})
+            headers = {"Accept": ACCEPT, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            stream = http.stream("GET", url, headers=headers)
+        else:
+            stream = http.stream("POST", url, json=LISTEN, headers=LISTEN_HEADERS)
+        async with stream as answer:
+            assert answer.status_code == 200
+            await tokens.revoke(token.id)
+            await answer.aread()
 
 
 async def test_wrong_tokens_of_one_address_are_made_to_wait_and_good_ones_are_not(swarm: Swarm) -> None:
@@ -153,16 +160,7 @@ async def test_one_caller_cannot_take_all_sessions(swarm: Swarm) -> None:
     ann, bob = await tokens_of(swarm, "Ann", "Bob")
     async with served(swarm, sessions_per_caller=1, max_sessions=10) as (url, _):
         async with client(url, "legacy", bearer(ann)), httpx2.AsyncClient() as http:
-            begin: dict[str, Any] = {
-                "jsonrpc": "2.0",
-                "id": 1,
-                "method": "initialize",
-                "params": {
-                    "protocolVersion": "2025-11-25",
-                    "capabilities": {},
-                    "clientInfo": {"name": "t", "version": "1"},
-                },
-            }
+            begin = request("initialize", BEGIN)
             accept = {"Accept": "application/json, text/event-stream"}
             assert (await http.post(url, json=begin, headers={**accept, **bearer(ann)})).status_code == 503
             assert (await http.post(url, json=begin, headers={**accept, **bearer(bob)})).status_code == 200

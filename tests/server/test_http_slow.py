@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.clients import Swarm
-from tests.remote import ACCEPT, MODERN, bearer, raw_post, served
+from tests.remote import ACCEPT, MODERN, bearer, raw_post, request, served, with_meta
 
 
 @contextlib.asynccontextmanager
@@ -144,12 +144,7 @@ async def test_who_takes_no_answer_holds_up_nobody_and_is_let_go(swarm: Swarm) -
     tokens = await swarm.service.tokens()
     text, _ = await tokens.create(swarm.service.owner.id, ["read"])
     call = {"name": "list_messages", "arguments": {"conversationId": plan["_id"], "limit": 40, "format": "detailed"}}
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**call, "_meta": meta}}).encode()
+    body = json.dumps(request("tools/call", with_meta(call))).encode()
     lines = [
         f"Authorization: Bearer {text}",
         "Content-Type: application/json",
