@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from storage.sql.limits import Limits
 
 _KINDS = {
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text",
@@ -133,6 +134,14 @@ class IdempotencySettings(_Section):
     keep_days: Count
 
 
+class AuditSettings(_Section):
+    """[audit]"""
+
+    enabled: bool
+    refusals: bool
+    keep_days: Count
+
+
 class TimeSettings(_Section):
     """[time]"""
 
@@ -149,6 +158,7 @@ class Settings(_Section):
     cache: CacheSettings
     embedding: EmbeddingSettings
     idempotency: IdempotencySettings
+    audit: AuditSettings
     time: TimeSettings
     warnings: list[str] = Field(default_factory=list, exclude=True)
     """A sentence for each unknown key that was left out: a warning in the hub, an error in `doctor`."""
@@ -272,7 +282,7 @@ def _from_text(text: str, kind: Any) -> Any:
         value = text
     if get_origin(kind) is list and not isinstance(value, list):
         return [part.strip() for part in text.split(",") if part.strip()]
-    return value if isinstance(value, str | list) or kind in (int, float) else text
+    return value if isinstance(value, str | list) or kind in (int, float, bool) else text
 
 
 def _nearest(section: str, key: str) -> str | None:

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from server import __version__
 from server.answers import ANSWER, SLOT, json_form, wire_form
+from server.audit_log import AuditLog
 from server.binding import BOUND, call, offered
 from server.completions import Completions
 from server.prompts import Prompts
@@ -84,6 +85,7 @@ class Service:
     def __init__(self, engine: Engine, owner: User, settings: Settings, data_dir: Path) -> None:
         self.engine = engine
         self.timer = Timer(engine)
+        self.audit = AuditLog(engine, settings.audit)
         self.owner = owner
         self.receipt_ms = settings.idempotency.keep_days * DAY_MS
         self._memory_limit = settings.storage.duckdb_memory_limit
@@ -161,6 +163,7 @@ class Service:
         async with anyio.create_task_group() as group:
             group.start_soon(self.engine.warm)
             group.start_soon(self.engine.store.snapshots.follow)
+            group.start_soon(self.audit.prune)
             await self.engine.store.index.follow_when_needed(self.engine.store)
 
     async def tokens(self) -> Tokens:
@@ -235,6 +238,7 @@ class Service:
         """Make everything acknowledged durable and close the files."""
         await self.timer.stop()
         await self.subscriptions.close()
+        await self.audit.close()
         await self.engine.close()
         if self._tokens is not None:
             await self._tokens.close()

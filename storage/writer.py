@@ -20,6 +20,7 @@ import anyio
 import anyio.lowlevel
 import duckdb
 
+from storage.audit_log import Act, Entry, fold_audit
 from storage.batch import Batch, Changes, Receipt
 from storage.commit import Committer
 from storage.directory import RESERVE_BYTES
@@ -115,8 +116,12 @@ class Writer:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    async def run(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None = None) -> R:
+    async def run(
+        self, request: Callable[[Transaction], Awaitable[R]], key: Key | None = None, act: Act | None = None
+    ) -> R:
         """Run one request and return its result once it is durable. A used `key` returns the first result again.
+
+        What it writes is stored with the row of the audit log that `act` tells of; writes of the hub's own have none.
 
         Raises:
             DomainError: what the request raised; it left no trace.
@@ -124,20 +129,20 @@ class Writer:
             Unavailable: the store cannot write.
         """
         if key is None:
-            return await self._carry_out(request, None)
+            return await self._carry_out(request, None, act)
         async with self._held(key):
             receipt = await self._recall(key)
             if receipt is None:
-                return await self._carry_out(request, key)
+                return await self._carry_out(request, key, act)
         if receipt.arguments != key.arguments:
             raise Conflict(f"The key '{key.name}' was used with other arguments. Use a new key for a new request.")
         return cast("R", RESULTS[receipt.kind].model_validate_json(receipt.result))
 
-    async def _carry_out(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None) -> R:
+    async def _carry_out(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None, act: Act | None) -> R:
         absent: set[Question] = set()
         for run in range(RUNS):
             try:
-                result, batch = await self._take_turn(request, key, frozenset(absent), may_wait=run == RUNS - 1)
+                result, batch = await self._take_turn(request, key, act, frozenset(absent), may_wait=run == RUNS - 1)
             except Miss as miss:
                 if await miss.load() is None:
                     absent.add(miss.question)
@@ -151,6 +156,7 @@ class Writer:
         self,
         request: Callable[[Transaction], Awaitable[R]],
         key: Key | None,
+        act: Act | None,
         absent: frozenset[Question],
         *,
         may_wait: bool,
@@ -170,18 +176,32 @@ class Writer:
             result = await request(transaction)
             if key is not None:
                 transaction.keep_receipt(key.text, key.arguments, result, transaction.now + key.keep_ms)
-            return result, self._join(transaction)
+            return result, self._join(transaction, act)
 
-    def _join(self, transaction: Transaction) -> Batch | None:
+    def _join(self, transaction: Transaction, act: Act | None) -> Batch | None:
         """Let what a request staged join the open batch. Returns the batch that must be durable for it to be true."""
         self._check_failure()
         if not transaction.changes:
             # What it saw of others' changes may not be durable yet.
             return self._open or self._committing
         self.next_seq, self._last_time = transaction.seq, transaction.now
+        if act is not None:
+            transaction.changes.audit.append(transaction.changes.entry(transaction.now, act))
         self._open.add(transaction.changes)
         self._work.set()
         return self._open
+
+    async def note(self, act: Act, outcome: str, *, about: str | None = None, requests: int = 1) -> None:
+        """Add a row to the audit log that goes with no write here, and return once it is durable.
+
+        Raises:
+            Unavailable: the store cannot write.
+        """
+        self._check_writable()
+        batch = self._open
+        batch.note(Entry(self._now(), act, outcome, about=about, requests=requests))
+        self._work.set()
+        await self._durable(batch)
 
     async def _durable(self, batch: Batch) -> None:
         await batch.done.wait()
@@ -299,7 +319,7 @@ class Writer:
             raise
         else:
             self._store.publish(batch, next_seq)
-            self._uncheckpointed += sum(map(len, batch.rows.values()))
+            self._uncheckpointed += sum(map(len, batch.rows.values())) + len(batch.audit)
             self.commits += 1
         finally:
             self._committing = None
@@ -312,6 +332,7 @@ class Writer:
         waiting, self._uncheckpointed = self._uncheckpointed, 0
         try:
             await self._store.fold()
+            await self._store.database.write(fold_audit)
             await self._store.database.write(lambda _: self._committer.checkpoint())
         except duckdb.TransactionException as error:
             log.info("the checkpoint waits: %s", _reason(error))
