@@ -30,6 +30,7 @@ MOST_KINDS = 100
 REFUSED = "_refused"
 """How an action ends that anybody can bring about."""
 DONE = "done"
+UNCHANGED = "unchanged"
 MANY = "many addresses"
 DAY_SECONDS = 24 * 3600.0
 MOST_SEEN = 10_000

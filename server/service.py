@@ -25,6 +25,7 @@ from server.answers import ANSWER, SLOT, json_form, wire_form
 from server.audit_log import AuditLog
 from server.binding import BOUND, call, offered
 from server.completions import Completions
+from server.metrics import Metrics
 from server.prompts import Prompts
 from server.resources import STATIC, Resources
 from server.session import Session
@@ -86,6 +87,7 @@ class Service:
         self.engine = engine
         self.timer = Timer(engine)
         self.audit = AuditLog(engine, settings.audit)
+        self.metrics = Metrics(engine)
         self.owner = owner
         self.receipt_ms = settings.idempotency.keep_days * DAY_MS
         self._memory_limit = settings.storage.duckdb_memory_limit

@@ -14,6 +14,7 @@ import duckdb
 from pydantic_core import to_json
 
 LOG = "auditLog"
+LOG_COMMENT = "Who wrote what, when and from where: one row a request, and one a sign-in."
 PENDING = "auditPending"
 STORED = "stored"
 """The outcome of a request that wrote something."""

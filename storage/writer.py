@@ -25,7 +25,9 @@ from storage.batch import Batch, Changes, Receipt
 from storage.commit import Committer
 from storage.directory import RESERVE_BYTES
 from storage.errors import Conflict, Unavailable
+from storage.receipts import Key, Receipts
 from storage.row import Result
+from storage.spent import SPENT
 from storage.store import Store
 from storage.tables import RESULTS
 from storage.transaction import Miss, Question, Transaction
@@ -40,25 +42,6 @@ RUNS = 6
 """How often a request is run when it asks for rows that are not in memory; the last run waits for them in its turn."""
 
 DISK_CHECK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An idempotency key of `owner`, who calls it `name`; a hash of the arguments, how long to keep the receipt.
-
-    `fresh`: whoever made it says that it was never used, so that the database need not be asked.
-    """
-
-    owner: str
-    name: str
-    arguments: str
-    keep_ms: int
-    fresh: bool = False
-
-    @property
-    def text(self) -> str:
-        """As it is stored."""
-        return f"{self.owner}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +73,8 @@ class Writer:
     ) -> None:
         self.next_seq = next_seq
         self.commits = 0
+        self.observers: list[Callable[[int, float], None]] = []
+        """Who hears of each commit: of how many requests, and how many seconds it took."""
         self._store = store
         self._directory = directory
         self._last_time = last_time
@@ -102,7 +87,7 @@ class Writer:
         self._committing: Batch | None = None
         self._work = anyio.Event()
         self._failure: str | None = None
-        self._keys: dict[str, anyio.Event] = {}
+        self._receipts = Receipts(store)
         self._refusing = False
         self._closing = False
         self._closed = anyio.Event()
@@ -130,10 +115,12 @@ class Writer:
         """
         if key is None:
             return await self._carry_out(request, None, act)
-        async with self._held(key):
+        async with self._receipts.held(key):
             receipt = await self._recall(key)
             if receipt is None:
                 return await self._carry_out(request, key, act)
+            if (spent := SPENT.get()) is not None:
+                spent.stored = True
         if receipt.arguments != key.arguments:
             raise Conflict(f"The key '{key.name}' was used with other arguments. Use a new key for a new request.")
         return cast("R", RESULTS[receipt.kind].model_validate_json(receipt.result))
@@ -148,7 +135,10 @@ class Writer:
                     absent.add(miss.question)
                 continue
             if batch is not None:
+                began = time.perf_counter()
                 await self._durable(batch)
+                if (spent := SPENT.get()) is not None:
+                    spent.commit += time.perf_counter() - began
             return result
         raise AssertionError("the last run never misses")
 
@@ -161,9 +151,12 @@ class Writer:
         *,
         may_wait: bool,
     ) -> tuple[R, Batch | None]:
+        began = time.perf_counter()
         async with self._turn:
             self._check_writable()
             await self._drained(cascades=True)
+            if (spent := SPENT.get()) is not None:
+                spent.queue += time.perf_counter() - began
             transaction = Transaction(
                 self._store,
                 self._below(),
@@ -187,6 +180,8 @@ class Writer:
         self.next_seq, self._last_time = transaction.seq, transaction.now
         if act is not None:
             transaction.changes.audit.append(transaction.changes.entry(transaction.now, act))
+        if (spent := SPENT.get()) is not None:
+            spent.stored = True
         self._open.add(transaction.changes)
         self._work.set()
         return self._open
@@ -241,18 +236,6 @@ class Writer:
 
     # -- idempotency -------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _held(self, key: Key) -> AsyncIterator[None]:
-        """One request with a key at a time: the next one finds what the first one left."""
-        while (running := self._keys.get(key.text)) is not None:
-            await running.wait()
-        done = self._keys[key.text] = anyio.Event()
-        try:
-            yield
-        finally:
-            del self._keys[key.text]
-            done.set()
-
     async def _recall(self, key: Key) -> Receipt | None:
         """What was answered to the key, once it is durable."""
         for batch in (self._open, self._committing):
@@ -260,13 +243,7 @@ class Writer:
             if batch is not None and key.text in batch.receipts:
                 await self._durable(batch)
                 return batch.receipts[key.text]
-        recent = self._store.receipts.get(key.text)
-        if recent is not None or key.fresh:
-            return recent
-        found = await self._store.database.select(
-            "SELECT key, arguments, kind, result, epoch_ms(keptUntil) FROM requests WHERE key = ?", [key.text]
-        )
-        return Receipt(*found[0]) if found else None
+        return await self._receipts.committed(key)
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
@@ -309,6 +286,7 @@ class Writer:
 
     async def _commit(self, batch: Batch, next_seq: int) -> None:
         self._committing = batch
+        began = time.perf_counter()
         try:
             await self._store.database.write(lambda _: self._committer.commit(batch, next_seq))
         except duckdb.Error as error:
@@ -321,6 +299,8 @@ class Writer:
             self._store.publish(batch, next_seq)
             self._uncheckpointed += sum(map(len, batch.rows.values())) + len(batch.audit)
             self.commits += 1
+            for observer in self.observers:
+                observer(batch.requests, time.perf_counter() - began)
         finally:
             self._committing = None
             batch.done.set()
@@ -388,6 +368,11 @@ class Writer:
             self._open.done.set()
             self._open, self._work = Batch(), anyio.Event()
         self._on_failure(reason)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing can be written any more; None while this hub takes requests."""
+        return self._failure or ("The hub is stopping." if self._refusing else None)
 
     def _refuse_hold(self) -> None:
         if self._hold is not None and not self._hold.done():
