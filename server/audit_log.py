@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -49,8 +50,9 @@ class _Count:
 class AuditLog:
     """Writes rows of the audit log through the writer; nothing when it is switched off."""
 
-    def __init__(self, engine: Engine, settings: AuditSettings) -> None:
+    def __init__(self, engine: Engine, settings: AuditSettings, owner_id: str) -> None:
         self._engine = engine
+        self._owner_id = owner_id
         self._settings = settings
         self._minute: dict[_Kind, _Count] = {}
         self._ending: asyncio.TimerHandle | None = None
@@ -82,6 +84,10 @@ class AuditLog:
             return None
         member = session.member_id
         return Act(action, member, session.grant_id, session.origin, None if caller.id == member else caller.id)
+
+    def by_command(self, action: str) -> Act | None:
+        """The local owner, who has a command carried out."""
+        return Act(action, self._owner_id) if self._settings.enabled else None
 
     def not_written(self, action: str, session: Session, outcome: str) -> None:
         """A tool that writes was called, and wrote nothing: `outcome` is the code of the error, or "unchanged"."""
@@ -138,7 +144,7 @@ class AuditLog:
         """Remove rows that are older than they are to be kept, once a day. Never ends."""
         while True:
             before = (time.time_ns() // 1_000_000) - self._settings.keep_days * 24 * 3_600_000
-            await self._engine.store.database.write(lambda connection, at=before: prune_audit(connection, at))
+            await self._engine.store.database.write(partial(prune_audit, before=before))
             await anyio.sleep(DAY_SECONDS)
 
     async def close(self) -> None:

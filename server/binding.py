@@ -148,6 +148,8 @@ async def call(
     finally:
         SPENT.reset(token)
         service.metrics.called(bound.operation.name, outcome, time.perf_counter() - began, spent)
+        if service.tracing is not None:
+            service.tracing.called(outcome, spent)
     if bound.writes and not spent.stored:
         service.audit.not_written(bound.operation.name, session, UNCHANGED if outcome == OK else outcome)
     return result

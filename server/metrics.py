@@ -16,6 +16,18 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 OK = "ok"
 OTHER = "other"
+_METHODS = frozenset(
+    [
+        *("initialize", "ping", "server/discover", "tools/list", "tools/call", "completion/complete"),
+        *("resources/list", "resources/templates/list", "resources/read", "resources/subscribe"),
+        *("resources/unsubscribe", "prompts/list", "prompts/get", "logging/setLevel", "subscriptions/listen"),
+    ]
+)
+
+
+def method_label(method: str) -> str:
+    """The method of a request; "other" for one that is none of MCP: a caller may send any."""
+    return method if method in _METHODS else OTHER
 
 
 class Histogram:
