@@ -147,7 +147,7 @@ class AuditLog:
             await self._engine.store.database.write(partial(prune_audit, before=before))
             await anyio.sleep(DAY_SECONDS)
 
-    async def close(self) -> None:
+    async def flush(self) -> None:
         """Write what is not written yet."""
         await self._end_minute()
         await asyncio.gather(*self._behind)

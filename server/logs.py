@@ -44,8 +44,10 @@ def configure(settings: LogSettings, level: str, data_dir: Path) -> None:
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if settings.file:
+        path = data_dir / Path(settings.file).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(
-            data_dir / Path(settings.file).expanduser(),
+            path,
             maxBytes=settings.file_bytes,
             backupCount=settings.files - 1,
             encoding="utf-8",

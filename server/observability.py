@@ -72,6 +72,15 @@ def _is_local(request: Request) -> bool:
         return False
 
 
+def _origin(scope: Scope) -> str:
+    """The address of whoever asks. A proxy may pass on anything."""
+    client = scope.get("client")
+    try:
+        return str(ipaddress.ip_address(client[0])) if client else "unknown"
+    except ValueError:
+        return "unknown"
+
+
 class Observed:
     """Counts what is answered, and notes in the audit log from where wrong tokens come."""
 
@@ -99,6 +108,4 @@ class Observed:
             self._running -= 1
             self._responses[status] += 1
         if status == 401 and any(name == b"authorization" for name, _ in scope["headers"]):
-            client = scope.get("client")
-            origin = client[0] if client else "unknown"
-            await self._service.audit.note("sign_in_refused", member_id=None, grant_id=None, origin=origin)
+            await self._service.audit.note("sign_in_refused", member_id=None, grant_id=None, origin=_origin(scope))

@@ -285,7 +285,7 @@ class Service:
         """Make everything acknowledged durable and close the files."""
         await self.timer.stop()
         await self.subscriptions.close()
-        await self.audit.close()
+        await self.audit.flush()
         await self.engine.close()
         if self.tracing is not None:
             await self.tracing.close()
