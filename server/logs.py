@@ -53,4 +53,6 @@ def configure(settings: LogSettings, level: str, data_dir: Path) -> None:
             encoding="utf-8",
         )
     handler.setFormatter(JsonLines() if settings.format == "json" else logging.Formatter(_TEXT))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level.upper())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from typing import TYPE_CHECKING
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from server.verification import Verifiers
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_STOPPING = "The hub is stopping. What was asked for may have been done; ask again in a moment."
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -82,7 +85,10 @@ def _origin(scope: Scope) -> str:
 
 
 class Observed:
-    """Counts what is answered, and notes in the audit log from where wrong tokens come."""
+    """Counts what is answered, notes in the audit log from where wrong tokens come, and answers who is cut off.
+
+    When the hub ends, requests that take longer than its grace are cancelled.
+    """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -104,6 +110,11 @@ class Observed:
         self._running += 1
         try:
             await self._app(scope, receive, watch)
+        except asyncio.CancelledError:
+            if status:
+                raise
+            with anyio.CancelScope(shield=True):
+                await JSONResponse({"error": _STOPPING}, 503, {"Retry-After": "2"})(scope, receive, watch)
         finally:
             self._running -= 1
             self._responses[status] += 1

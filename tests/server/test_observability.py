@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +169,12 @@ async def test_a_span_belongs_to_the_trace_of_the_caller(swarm: Swarm, place: st
 @pytest.fixture
 def root_logger() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
+    level = root.level
     yield
-    for handler in root.handlers:
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if isinstance(one, RotatingFileHandler)]:
+        root.removeHandler(handler)
         handler.close()
-    root.handlers[:], root.level = handlers, level
 
 
 @pytest.mark.usefixtures("root_logger")
