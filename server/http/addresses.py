@@ -25,6 +25,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_wildcard(host: str) -> bool:
+    """Whether a server on `host` is reached by every address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def check_address(http: HttpSettings, *, no_auth: bool) -> None:
     """Check that what is served there is kept from those whom it does not concern.
 

@@ -48,7 +48,9 @@ def build_app(
     http = settings.http
     resource = _resource(settings, http.public_url or url or listening_url(http, http.port))
     managers = [_Manager(service, http, plain_json=plain_json) for plain_json in (False, True)]
-    mcp: ASGIApp = Streams(Eras(managers[0].handle_request, Spliced(managers[1].handle_request)), ending)
+    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request))
+    streams = Streams(eras, ending, service.is_good)
+    mcp: ASGIApp = streams
     if verifiers is not None:
         limited = CallerLimits(mcp, http)
         mcp = Bearer(limited, verifiers, service.is_active, Challenge(resource), http.wrong_tokens_per_minute)
@@ -60,11 +62,13 @@ def build_app(
         async with managers[0].run(), managers[1].run():
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=[*operations, *([] if verifiers is None else metadata_routes(resource)), *routes],
         middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
         lifespan=lifespan,
     )
+    app.state.streams = streams
+    return app
 
 
 def _resource(settings: Settings, url: str) -> Resource:

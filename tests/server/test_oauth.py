@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -207,3 +208,18 @@ def test_a_chosen_name_is_never_the_address_of_somebody_else(tmp_path: Path) -> 
     assert address_of({"preferred_username": "ann@example.org"}, oauth) == "ann%40example.org@login.example.org"
     assert address_of({"preferred_username": "ann"}, oauth) == "ann@login.example.org"
     assert address_of({"preferred_username": ["ann"]}, oauth) is None
+    # Providers that let nobody add claims without a namespace.
+    own = {"https://swarm.example.org/email": "ann@example.org", "https://swarm.example.org/email_verified": True}
+    named = oauth.model_copy(update={"user_claim": "https://swarm.example.org/email"})
+    assert address_of(own, named) is None
+    named = named.model_copy(update={"verified_claim": "https://swarm.example.org/email_verified"})
+    assert address_of(own, named) == "ann@example.org"
+
+
+def test_every_provider_in_the_howto_can_be_configured(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto-remote.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) >= 5
+    for example in examples:
+        (tmp_path / "config.toml").write_text(example, encoding="utf-8")
+        assert load_settings(tmp_path, environment=False).warnings == []
