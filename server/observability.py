@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import __version__
+from server.verification import Unavailable
 
 if TYPE_CHECKING:
     from server.service import Service
@@ -56,8 +57,11 @@ async def _refused(request: Request, service: Service, verifiers: Verifiers | No
     if verifiers is None or (access == "loopback" and _is_local(request)):
         return None
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    grant = await verifiers.verify(token) if kind.lower() == "bearer" else None
-    if grant is None:
+    try:
+        grant = await verifiers.verify(token) if kind.lower() == "bearer" else None
+    except Unavailable as error:
+        return PlainTextResponse(str(error), 503, {"Retry-After": "5"})
+    if grant is None or not await service.is_active(grant.member_id):
         text = "The metrics are for tokens with the scope admin: `one-mcp token create --scopes read,admin`."
         return PlainTextResponse(text, 401, {"WWW-Authenticate": "Bearer"})
     if "admin" not in grant.scopes:

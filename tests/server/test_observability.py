@@ -22,6 +22,7 @@ from server import logs
 from server.config import LogSettings, TelemetrySettings
 from server.metrics import SIZES, Histogram
 from server.tracing import Tracing
+from storage import engine
 from tests.clients import Swarm
 from tests.remote import bearer, client, raw_post, served
 
@@ -34,11 +35,16 @@ async def loaded(swarm: Swarm) -> None:
             await anyio.sleep(0.01)
 
 
-async def test_ready_is_who_started_and_did_not_fail(swarm: Swarm) -> None:
-    async with served(swarm) as (url, _), httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
-        answer = await http.get("/readyz")
+async def test_not_ready_before_what_reads_need_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LOAD_AFTER_SECONDS", 3_600)
+    async with Swarm(tmp_path / "data") as swarm, served(swarm) as (url, _), httpx2.AsyncClient() as http:
+        answer = await http.get(url.replace("/mcp", "/readyz"))
         assert answer.status_code == 503
         assert "starting" in answer.json()["reason"]
+
+
+async def test_ready_is_who_did_not_fail(swarm: Swarm) -> None:
+    async with served(swarm) as (url, _), httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
         await loaded(swarm)
         assert (await http.get("/readyz")).json() == {"status": "ready"}
         swarm.service.engine.writer.fail(OSError("the disk is gone"))
