@@ -13,6 +13,8 @@ from server.binding import BOUND, Bound
 from server.cli import command_line
 from server.resources import FIXED, TEMPLATES
 from storage.analytics_views import VIEWS
+from storage.audit_log import COLUMNS as AUDIT_COLUMNS
+from storage.audit_log import LOG, LOG_COMMENT
 from storage.auth_tables import AUTH_TABLES
 from storage.row import Row, columns
 from storage.tables import TABLES
@@ -155,6 +157,10 @@ def analytics_page() -> str:
     for view in VIEWS:
         rows = [(f"`{column}`", words) for column, words in view.columns.items()]
         parts += [f"## {view.name}", view.comment, _table(("column", ""), rows), f"```sql\n{view.example}\n```"]
+    rows = [(f"`{column}`", words) for column, (_, words) in AUDIT_COLUMNS.items()]
+    example = f'FROM "{LOG}" ORDER BY "createdAt" DESC LIMIT 20'
+    words = f"{LOG_COMMENT} A table, for admins only ([audit log](howto-operate.md#the-audit-log))."
+    parts += [f"## {LOG}", words, _table(("column", ""), rows), f"```sql\n{example}\n```"]
     return _page(parts)
 
 

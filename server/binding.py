@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -21,13 +22,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from server.answers import Failure
+from server.audit_log import UNCHANGED
+from server.metrics import OK
 from server.replay import KEY_META, RETRY_META
 from server.schemas import input_schema
 from server.session import Session, acting_as, caller_of
 from storage.errors import DomainError, Forbidden, Invalid, NotFound
+from storage.receipts import Key
 from storage.row import Result
+from storage.spent import SPENT, Spent
 from storage.transaction import Transaction
-from storage.writer import Key
 from tools_impl import ANALYSTS, OPERATIONS, Operation
 from tools_impl.arguments import RowId
 from tools_impl.caller import Caller
@@ -136,6 +140,24 @@ async def call(
     service: Service, session: Session, bound: Bound, arguments: Mapping[str, Any], meta: Mapping[str, Any] | None
 ) -> Result:
     """Carry out one tool call and return its result; errors are results, too."""
+    spent, began, outcome = Spent(), time.perf_counter(), "internal"
+    token = SPENT.set(spent)
+    try:
+        result = await _result(service, session, bound, arguments, meta)
+        outcome = result.code if isinstance(result, Failure) else OK
+    finally:
+        SPENT.reset(token)
+        service.metrics.called(bound.operation.name, outcome, time.perf_counter() - began, spent)
+        if service.tracing is not None:
+            service.tracing.called(outcome, spent)
+    if bound.writes and not spent.stored:
+        service.audit.not_written(bound.operation.name, session, UNCHANGED if outcome == OK else outcome)
+    return result
+
+
+async def _result(
+    service: Service, session: Session, bound: Bound, arguments: Mapping[str, Any], meta: Mapping[str, Any] | None
+) -> Result:
     view = service.engine.view()
     caller = None
     try:
@@ -151,7 +173,8 @@ async def call(
             return await bound.operation.function(view, caller, **given)
         key = _key(service, bound, caller.id, given.pop("idempotency_key"), arguments, meta)
         request = partial(_write, bound, caller, given)
-        result: Result = await service.engine.writer.run(request, key)
+        act = service.audit.act(bound.operation.name, session, caller)
+        result: Result = await service.engine.writer.run(request, key, act)
         return result if bound.operation.after is None else await bound.operation.after(view, caller, result)
     except NotFound as error:
         message = error.message if caller is None else await advice(view, caller, error)
@@ -173,7 +196,8 @@ async def _acknowledge(service: Service, session: Session, bound: Bound, caller:
         return
     if not session.may_write:
         raise Forbidden(f"This connection is read-only; call {bound.operation.name} without 'ack'.")
-    await service.engine.writer.run(lambda tx: mark(tx, caller, ack))
+    act = service.audit.act(bound.operation.name, session, caller)
+    await service.engine.writer.run(lambda tx: mark(tx, caller, ack), act=act)
 
 
 async def _write(bound: Bound, caller: Any, given: dict[str, Any], tx: Transaction) -> Result:

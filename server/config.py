@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from storage.sql.limits import Limits
 
 _KINDS = {
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text",
     "string_too_short": "text of at least one character",
     "list_type": "a list",
-    "bool_type": "true or false",
 }
 _MEMORY = re.compile(r"\d+(\.\d+)?\s?[KMGT]i?B", re.IGNORECASE)
 
@@ -174,6 +174,37 @@ class IdempotencySettings(_Section):
     keep_days: Count
 
 
+class AuditSettings(_Section):
+    """[audit]"""
+
+    enabled: bool
+    refusals: bool
+    keep_days: Count
+
+
+class LogSettings(_Section):
+    """[log]"""
+
+    format: Literal["text", "json"]
+    file: str
+    file_bytes: Annotated[int, Field(ge=10_000)]
+    files: Annotated[int, Field(ge=2, le=1000)]
+
+
+class MetricsSettings(_Section):
+    """[metrics]"""
+
+    access: Literal["admin", "loopback", "off"]
+
+
+class TelemetrySettings(_Section):
+    """[telemetry]"""
+
+    endpoint: Url
+    service_name: Text
+    sample_ratio: Annotated[float, Field(ge=0, le=1)]
+
+
 class TimeSettings(_Section):
     """[time]"""
 
@@ -191,6 +222,10 @@ class Settings(_Section):
     cache: CacheSettings
     embedding: EmbeddingSettings
     idempotency: IdempotencySettings
+    audit: AuditSettings
+    log: LogSettings
+    metrics: MetricsSettings
+    telemetry: TelemetrySettings
     time: TimeSettings
     warnings: list[str] = Field(default_factory=list, exclude=True)
     """A sentence for each unknown key that was left out: a warning in the hub, an error in `doctor`."""

@@ -98,17 +98,17 @@ def _claim(data_dir: Path, lock: FileLock) -> None:
 
 def _serve(data_dir: Path, lock: FileLock, *, auto: bool, http: Http | None, config: Path | None) -> int:
     from server.config import SettingsError, load_settings
+    from server.logs import configure
 
     overrides = {"http": http.settings} if http else {}
     try:
         settings = load_settings(data_dir, config=config, environment=not auto, overrides=overrides)
     except SettingsError as error:
         raise StartFailed(str(error)) from error
-    logging.basicConfig(
-        level=settings.hub.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    try:
+        configure(settings.log, settings.hub.log_level, data_dir)
+    except OSError as error:
+        raise StartFailed(f"log.file cannot be written: {error}") from error
     for warning in settings.warnings:
         logger.warning("%s", warning)
     import anyio
@@ -211,6 +211,8 @@ class Hub:
         )
         self._service = service
         self._connections = connections
+        words = "Clients connected on this machine."
+        service.metrics.gauges["one_local_clients"] = (words, lambda: connections.clients)
         try:
             listener = await listen(connections.handle, self._data_dir, self._settings.hub.transport)
             self._endpoint = self._endpoint._replace(**listener.address)

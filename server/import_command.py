@@ -88,7 +88,8 @@ class ImportCommand:
                 finally:
                     staged.set()
 
-            report = await self._service.engine.writer.run(request)
+            act = self._service.audit.by_command("import")
+            report = await self._service.engine.writer.run(request, act=act)
         finally:
             staged.set()
         return ImportReport(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 from collections.abc import AsyncIterator, Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,10 @@ from typing_extensions import override
 
 from server import __version__
 from server.answers import ANSWER, SLOT, json_form, wire_form
+from server.audit_log import AuditLog
 from server.binding import BOUND, call, offered
 from server.completions import Completions
+from server.metrics import OK, OTHER, Metrics, method_label
 from server.prompts import Prompts
 from server.resources import STATIC, Resources
 from server.session import PLACE, SESSION, Session
@@ -40,8 +42,9 @@ from tools_impl import TOOLSETS
 from tools_impl.mistakes import closest
 
 if TYPE_CHECKING:
-    from server.config import Settings
+    from server.config import Settings, TelemetrySettings
     from server.endpoint import Hello
+    from server.tracing import Tracing
 
 DAY_MS = 24 * 3600 * 1000
 LISTS_CHANGE = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
@@ -84,6 +87,10 @@ class Service:
     def __init__(self, engine: Engine, owner: User, settings: Settings, data_dir: Path) -> None:
         self.engine = engine
         self.timer = Timer(engine)
+        self.audit = AuditLog(engine, settings.audit, owner.id)
+        self.metrics = Metrics(engine)
+        self.metrics_access = settings.metrics.access
+        self.tracing = _tracing(settings.telemetry)
         self.owner = owner
         self.receipt_ms = settings.idempotency.keep_days * DAY_MS
         self._memory_limit = settings.storage.duckdb_memory_limit
@@ -95,6 +102,7 @@ class Service:
             "storage.embedding.minilm",
             "storage.embedding.openai_compatible",
             "tools_impl.calendar",
+            "server.exposition",
         ]
         resources, prompts = Resources(self), Prompts(self)
         self.subscriptions = Subscriptions(self, resources)
@@ -121,7 +129,7 @@ class Service:
             "notifications/initialized", types.NotificationParams, self.subscriptions.initialized
         )
         # Outermost, and the whole of a tool call: results are made once, in their wire form.
-        self.server.middleware.insert(0, self._tools)
+        self.server.middleware.insert(0, self._serve)
 
     @contextlib.asynccontextmanager
     async def _default_session(self, _: Server[Session]) -> AsyncIterator[Session]:
@@ -166,6 +174,7 @@ class Service:
         async with anyio.create_task_group() as group:
             group.start_soon(self.engine.warm)
             group.start_soon(self.engine.store.snapshots.follow)
+            group.start_soon(self.audit.prune)
             await self.engine.store.index.follow_when_needed(self.engine.store)
 
     async def tokens(self) -> Tokens:
@@ -179,14 +188,26 @@ class Service:
             self.verifiers.add(StoredTokens(self._tokens))
         return self._tokens
 
+    def unready(self) -> str | None:
+        """Why no requests should be sent to this hub now; None when they should. How far the index is, is no reason."""
+        refusal = self.engine.writer.refusal
+        if refusal is None and not self.engine.store.pages.timeline.loaded:
+            return "The hub is starting: what reads need is being loaded."
+        return refusal
+
     def initialization_options(self) -> InitializationOptions:
         """What a client of the handshake era is told."""
         return self.server.create_initialization_options()
 
     def status(self) -> dict[str, Any]:
         """Counts for `one-mcp status`."""
+        import psutil
+
         engine = self.engine
         return {
+            "unready": self.unready(),
+            "calls": self.metrics.calls.total(),
+            "residentBytes": psutil.Process().memory_info().rss,
             "messages": engine.store.pages.timeline.count(),
             "commits": engine.writer.commits,
             "nextSeq": engine.writer.next_seq,
@@ -209,14 +230,36 @@ class Service:
             cache_scope="public" if whole else "private",
         )
 
-    async def _tools(self, ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method != "tools/call" or ctx.request_id is None:
+    async def _serve(self, ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
+        """Serve a request, known and counted."""
+        if ctx.request_id is None:
             return await call_next(ctx)
+        session = self.session(ctx)
+        self.audit.seen(session)
+        if ctx.method == "tools/call":
+            answer = partial(self._call_tool, ctx, session)
+        else:
+            answer = partial(self._counted, ctx, call_next)
+        if self.tracing is None:
+            return await answer()
+        name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
+        return await self.tracing.traced(ctx, session, name if name in BOUND else None, answer)
+
+    async def _counted(self, ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
+        outcome = "error"
+        try:
+            result = await call_next(ctx)
+            outcome = OK
+        finally:
+            self.metrics.requests[method_label(ctx.method), outcome] += 1
+        return result
+
+    async def _call_tool(self, ctx: ServerRequestContext[Session, Any], session: Session) -> HandlerResult:
         params = ctx.params or {}
         name, arguments, meta = params.get("name"), params.get("arguments"), params.get("_meta")
         bound = BOUND.get(name) if isinstance(name, str) else None
-        session = self.session(ctx)
         if bound is None or (session.toolsets is not None and bound.operation.toolset not in session.toolsets):
+            self.metrics.calls[OTHER, "unknown"] += 1
             raise MCPError(code=INVALID_PARAMS, message=_unknown_tool(name, session))
         if arguments is not None and not isinstance(arguments, dict):
             raise MCPError(code=INVALID_PARAMS, message="'arguments' must be an object.")
@@ -242,9 +285,23 @@ class Service:
         """Make everything acknowledged durable and close the files."""
         await self.timer.stop()
         await self.subscriptions.close()
+        await self.audit.flush()
         await self.engine.close()
+        if self.tracing is not None:
+            await self.tracing.close()
         if self._tokens is not None:
             await self._tokens.close()
+
+
+def _tracing(settings: TelemetrySettings) -> Tracing | None:
+    if not settings.endpoint:
+        return None
+    try:
+        from server.tracing import Tracing
+    except ImportError as error:
+        text = "telemetry.endpoint is set, and OpenTelemetry is not installed: pip install 'one-mcp[otel]'."
+        raise StorageFault(text) from error
+    return Tracing(settings)
 
 
 def _schema_of(name: str) -> dict[str, Any] | None:

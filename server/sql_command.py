@@ -126,7 +126,7 @@ def questions(data_dir: Path, *, fresh: bool) -> Iterator[Callable[[str, int], A
                     columns.extend((name, kind) for name, kind in part.get("columns", ()))
                     rows.extend(part.get("rows", ()))
 
-                end = worker.ask({"sql": sql, "max_rows": max_rows}, take)
+                end = worker.ask({"sql": sql, "max_rows": max_rows, "audit": True}, take)
                 return Answer(columns, rows, bool(end.get("truncated")), as_of)
 
             yield ask
@@ -143,7 +143,7 @@ def _answer(arguments: argparse.Namespace, sql: str, ending: str | None, worker:
     limit = arguments.max_rows
     if limit is None and style in ("table", "markdown"):
         limit = SCREEN_ROWS
-    request = {"sql": sql, "max_rows": limit, "arrow": style in ("parquet", "arrow")}
+    request = {"sql": sql, "max_rows": limit, "arrow": style in ("parquet", "arrow"), "audit": True}
     with _progress(worker.ask) as ask:
         if arguments.output is not None:
             rows = sql_output.to_file(arguments.output, style, request, ask)

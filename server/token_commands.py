@@ -35,7 +35,15 @@ class TokenCommands:
         expires = int(datetime.now(UTC).timestamp() * 1000) + lasts if lasts is not None else None
         tokens = await self._service.tokens()
         text, token = await tokens.create(owner, scopes, name=arguments.get("name"), expiration_time=expires)
+        await self._note("token_created", token)
         return {"token": text, **_shown(token)}
+
+    async def _note(self, action: str, token: AccessToken) -> None:
+        """Tell the audit log. Commands are of the owner of the machine; the token is of whom `about` names."""
+        owner = self._service.owner.id
+        await self._service.audit.note(
+            action, member_id=owner, grant_id=token.id, origin="local", about=f"for {token.owner_id}"
+        )
 
     async def list(self, _arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Every token, without its text."""
@@ -44,9 +52,11 @@ class TokenCommands:
     async def revoke(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """`id` names the token."""
         try:
-            return _shown(await (await self._service.tokens()).revoke(str(arguments.get("id"))))
+            token = await (await self._service.tokens()).revoke(str(arguments.get("id")))
         except DomainError as error:
             raise CommandFailed(error.message) from None
+        await self._note("token_revoked", token)
+        return _shown(token)
 
 
 def _shown(token: AccessToken) -> dict[str, Any]:

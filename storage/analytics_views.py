@@ -9,6 +9,7 @@ import duckdb
 
 from storage.analytics import conversations, knowledge, people
 from storage.analytics.declaration import AnalyticsView
+from storage.audit_log import COLUMNS, LOG, LOG_COMMENT, PENDING
 from storage.row import columns
 from storage.tables import TABLES
 
@@ -32,6 +33,8 @@ BOOKKEEPING_COMMENTS = {
             "keptUntil": "when it may be forgotten, UTC",
         },
     ),
+    LOG: (LOG_COMMENT, {name: words for name, (_, words) in COLUMNS.items()}),
+    PENDING: ("Entries of the audit log until the next checkpoint; empty in a snapshot.", {"entries": "as JSON"}),
 }
 """The tables that are not declared as rows, and their columns."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar, cast
 
 import anyio
 from typing_extensions import override
 
+from storage.audit_log import MOST_IDS, STORED, Act, Entry
 from storage.row import Row
 
 R = TypeVar("R", bound=Row)
@@ -33,7 +35,7 @@ class Changes:
     rows that go, by `seq`; `deletes` is true as well when a row goes that was never stored.
     `dropped` are conversations that go with all they hold, each with the users and agents that took part, `bereft`
     those of their messages on which other rows hang; `stripped` are tags that go from every row: SQL does both, so such
-    changes are committed `alone`.
+    changes are committed `alone`. `audit` says who asked for it.
     """
 
     rows: dict[type[Row], dict[str, Row | None]] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Changes:
     dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bereft: list[str] = field(default_factory=list)
     stripped: list[str] = field(default_factory=list)
+    audit: list[Entry] = field(default_factory=list)
     alone: bool = False
     deletes: bool = False
 
@@ -88,6 +91,7 @@ class Changes:
         self.dropped.update(later.dropped)
         self.bereft += later.bereft
         self.stripped += later.stripped
+        self.audit += later.audit
 
     def inserted(self, table: type[R]) -> list[R]:
         """The new rows of a table, in commit order."""
@@ -107,6 +111,11 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.rows or self.receipts)
 
+    def entry(self, at: int, act: Act) -> Entry:
+        """What the audit log says of it."""
+        ids = [row_id for rows in self.rows.values() for row_id in islice(rows, MOST_IDS)]
+        return Entry(at, act, STORED, ids[:MOST_IDS], sum(map(len, self.rows.values())))
+
 
 class Batch(Changes):
     """The changes of several requests that become durable together."""
@@ -122,6 +131,11 @@ class Batch(Changes):
     def add(self, changes: Changes) -> None:
         """Let a request join."""
         self.merge(changes)
+        self.requests += 1
+
+    def note(self, entry: Entry) -> None:
+        """Let an entry of the audit log join that goes with no change of a row."""
+        self.audit.append(entry)
         self.requests += 1
 
     @override

@@ -37,6 +37,8 @@ class ByteBudget(Generic[K, V]):
         self.budget = budget
         self._evicted = evicted
         self.used = 0
+        self.hits = 0
+        self.misses = 0
         self._size = size
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
@@ -44,7 +46,9 @@ class ByteBudget(Generic[K, V]):
         """The value, now the most recently used, or None."""
         entry = self._entries.get(key)
         if entry is None:
+            self.misses += 1
             return None
+        self.hits += 1
         self._entries.move_to_end(key)
         return entry[0]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from storage.audit_log import PENDING, pending
 from storage.batch import Changes, Receipt
 from storage.fields import to_timestamp
 from storage.row import Row, by_name, columns
@@ -50,6 +51,8 @@ class Committer:
                 "requests",
                 [[r.key, r.arguments, r.kind, r.result, to_timestamp(r.kept_until)] for r in receipts],
             )
+            if changes.audit:
+                self._append(PENDING, [[pending(changes.audit)]])
             if changes.deletes:
                 # A commit number is never given out again, not even when its row was the last one.
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('seq', ?)", [str(next_seq)])

@@ -153,6 +153,10 @@ class MessagePages:
         self._tails.clear()
         self._homes.clear()
 
+    def caches(self) -> dict[str, ByteBudget[Any, Any]]:
+        """The caches, by name."""
+        return {"messages": self._tails, "pages": self.rendered}
+
     def statistics(self) -> dict[str, int]:
         """Entries and bytes."""
         return {"conversations": len(self._tails), "messagesBytes": self._tails.used + self.rendered.used}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from storage.arrivals import Arrivals
 from storage.batch import Changes, Receipt
@@ -361,6 +361,10 @@ class Store:
                 return
             self._unfolded.clear()
             await self.database.write(lambda connection: fold(connection, times, seq))
+
+    def caches(self) -> dict[str, ByteBudget[Any, Any]]:
+        """The caches, by name."""
+        return {"rows": self._rows, "lookups": self._lookups, "receipts": self.receipts, **self.pages.caches()}
 
     def statistics(self) -> dict[str, int]:
         """Bytes and entries of the caches."""

@@ -20,11 +20,14 @@ import anyio
 import anyio.lowlevel
 import duckdb
 
+from storage.audit_log import Act, Entry, fold_audit
 from storage.batch import Batch, Changes, Receipt
 from storage.commit import Committer
 from storage.directory import RESERVE_BYTES
 from storage.errors import Conflict, Unavailable
+from storage.receipts import Key, Receipts
 from storage.row import Result
+from storage.spent import SPENT
 from storage.store import Store
 from storage.tables import RESULTS
 from storage.transaction import Miss, Question, Transaction
@@ -39,25 +42,6 @@ RUNS = 6
 """How often a request is run when it asks for rows that are not in memory; the last run waits for them in its turn."""
 
 DISK_CHECK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An idempotency key of `owner`, who calls it `name`; a hash of the arguments, how long to keep the receipt.
-
-    `fresh`: whoever made it says that it was never used, so that the database need not be asked.
-    """
-
-    owner: str
-    name: str
-    arguments: str
-    keep_ms: int
-    fresh: bool = False
-
-    @property
-    def text(self) -> str:
-        """As it is stored."""
-        return f"{self.owner}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +73,8 @@ class Writer:
     ) -> None:
         self.next_seq = next_seq
         self.commits = 0
+        self.observers: list[Callable[[int, float], None]] = []
+        """Who hears of each commit: of how many requests, and how many seconds it took."""
         self._store = store
         self._directory = directory
         self._last_time = last_time
@@ -101,7 +87,7 @@ class Writer:
         self._committing: Batch | None = None
         self._work = anyio.Event()
         self._failure: str | None = None
-        self._keys: dict[str, anyio.Event] = {}
+        self._receipts = Receipts(store)
         self._refusing = False
         self._closing = False
         self._closed = anyio.Event()
@@ -115,8 +101,12 @@ class Writer:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    async def run(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None = None) -> R:
+    async def run(
+        self, request: Callable[[Transaction], Awaitable[R]], key: Key | None = None, act: Act | None = None
+    ) -> R:
         """Run one request and return its result once it is durable. A used `key` returns the first result again.
+
+        What it writes is stored with the row of the audit log that `act` tells of; writes of the hub's own have none.
 
         Raises:
             DomainError: what the request raised; it left no trace.
@@ -124,26 +114,31 @@ class Writer:
             Unavailable: the store cannot write.
         """
         if key is None:
-            return await self._carry_out(request, None)
-        async with self._held(key):
+            return await self._carry_out(request, None, act)
+        async with self._receipts.held(key):
             receipt = await self._recall(key)
             if receipt is None:
-                return await self._carry_out(request, key)
+                return await self._carry_out(request, key, act)
+            if (spent := SPENT.get()) is not None:
+                spent.stored = True
         if receipt.arguments != key.arguments:
             raise Conflict(f"The key '{key.name}' was used with other arguments. Use a new key for a new request.")
         return cast("R", RESULTS[receipt.kind].model_validate_json(receipt.result))
 
-    async def _carry_out(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None) -> R:
+    async def _carry_out(self, request: Callable[[Transaction], Awaitable[R]], key: Key | None, act: Act | None) -> R:
         absent: set[Question] = set()
         for run in range(RUNS):
             try:
-                result, batch = await self._take_turn(request, key, frozenset(absent), may_wait=run == RUNS - 1)
+                result, batch = await self._take_turn(request, key, act, frozenset(absent), may_wait=run == RUNS - 1)
             except Miss as miss:
                 if await miss.load() is None:
                     absent.add(miss.question)
                 continue
             if batch is not None:
+                began = time.perf_counter()
                 await self._durable(batch)
+                if (spent := SPENT.get()) is not None:
+                    spent.commit += time.perf_counter() - began
             return result
         raise AssertionError("the last run never misses")
 
@@ -151,13 +146,17 @@ class Writer:
         self,
         request: Callable[[Transaction], Awaitable[R]],
         key: Key | None,
+        act: Act | None,
         absent: frozenset[Question],
         *,
         may_wait: bool,
     ) -> tuple[R, Batch | None]:
+        began = time.perf_counter()
         async with self._turn:
             self._check_writable()
             await self._drained(cascades=True)
+            if (spent := SPENT.get()) is not None:
+                spent.queue += time.perf_counter() - began
             transaction = Transaction(
                 self._store,
                 self._below(),
@@ -170,18 +169,34 @@ class Writer:
             result = await request(transaction)
             if key is not None:
                 transaction.keep_receipt(key.text, key.arguments, result, transaction.now + key.keep_ms)
-            return result, self._join(transaction)
+            return result, self._join(transaction, act)
 
-    def _join(self, transaction: Transaction) -> Batch | None:
+    def _join(self, transaction: Transaction, act: Act | None) -> Batch | None:
         """Let what a request staged join the open batch. Returns the batch that must be durable for it to be true."""
         self._check_failure()
         if not transaction.changes:
             # What it saw of others' changes may not be durable yet.
             return self._open or self._committing
         self.next_seq, self._last_time = transaction.seq, transaction.now
+        if act is not None:
+            transaction.changes.audit.append(transaction.changes.entry(transaction.now, act))
+        if (spent := SPENT.get()) is not None:
+            spent.stored = True
         self._open.add(transaction.changes)
         self._work.set()
         return self._open
+
+    async def note(self, act: Act, outcome: str, *, about: str | None = None, requests: int = 1) -> None:
+        """Add a row to the audit log that goes with no write here, and return once it is durable.
+
+        Raises:
+            Unavailable: the store cannot write.
+        """
+        self._check_writable()
+        batch = self._open
+        batch.note(Entry(self._now(), act, outcome, about=about, requests=requests))
+        self._work.set()
+        await self._durable(batch)
 
     async def _durable(self, batch: Batch) -> None:
         await batch.done.wait()
@@ -221,18 +236,6 @@ class Writer:
 
     # -- idempotency -------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _held(self, key: Key) -> AsyncIterator[None]:
-        """One request with a key at a time: the next one finds what the first one left."""
-        while (running := self._keys.get(key.text)) is not None:
-            await running.wait()
-        done = self._keys[key.text] = anyio.Event()
-        try:
-            yield
-        finally:
-            del self._keys[key.text]
-            done.set()
-
     async def _recall(self, key: Key) -> Receipt | None:
         """What was answered to the key, once it is durable."""
         for batch in (self._open, self._committing):
@@ -240,13 +243,7 @@ class Writer:
             if batch is not None and key.text in batch.receipts:
                 await self._durable(batch)
                 return batch.receipts[key.text]
-        recent = self._store.receipts.get(key.text)
-        if recent is not None or key.fresh:
-            return recent
-        found = await self._store.database.select(
-            "SELECT key, arguments, kind, result, epoch_ms(keptUntil) FROM requests WHERE key = ?", [key.text]
-        )
-        return Receipt(*found[0]) if found else None
+        return await self._receipts.committed(key)
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
@@ -289,6 +286,7 @@ class Writer:
 
     async def _commit(self, batch: Batch, next_seq: int) -> None:
         self._committing = batch
+        began = time.perf_counter()
         try:
             await self._store.database.write(lambda _: self._committer.commit(batch, next_seq))
         except duckdb.Error as error:
@@ -299,8 +297,10 @@ class Writer:
             raise
         else:
             self._store.publish(batch, next_seq)
-            self._uncheckpointed += sum(map(len, batch.rows.values()))
+            self._uncheckpointed += sum(map(len, batch.rows.values())) + len(batch.audit)
             self.commits += 1
+            for observer in self.observers:
+                observer(batch.requests, time.perf_counter() - began)
         finally:
             self._committing = None
             batch.done.set()
@@ -312,6 +312,7 @@ class Writer:
         waiting, self._uncheckpointed = self._uncheckpointed, 0
         try:
             await self._store.fold()
+            await self._store.database.write(fold_audit)
             await self._store.database.write(lambda _: self._committer.checkpoint())
         except duckdb.TransactionException as error:
             log.info("the checkpoint waits: %s", _reason(error))
@@ -367,6 +368,11 @@ class Writer:
             self._open.done.set()
             self._open, self._work = Batch(), anyio.Event()
         self._on_failure(reason)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing can be written any more; None while this hub takes requests."""
+        return self._failure or ("The hub is stopping." if self._refusing else None)
 
     def _refuse_hold(self) -> None:
         if self._hold is not None and not self._hold.done():

@@ -64,4 +64,4 @@ async def test_every_call_answers_what_is_printed(swarm: Swarm, name: str) -> No
 
 
 def test_there_are_how_tos() -> None:
-    assert len(HOWTOS) == 7
+    assert len(HOWTOS) == 8

@@ -109,7 +109,7 @@ async def answered(view: View, me: Caller, sql: str, max_rows: int, *, fresh: bo
     """What a statement of the caller finds; see `query` for the errors."""
     check_analyst(me)
     try:
-        return await view.store.sql.run(sql, max_rows=max_rows, fresh=fresh)
+        return await view.store.sql.run(sql, max_rows=max_rows, fresh=fresh, audit=me.admin)
     except SqlError as error:
         raise Invalid(explained(error), reason=error.kind) from None
 

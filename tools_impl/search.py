@@ -17,6 +17,7 @@ from storage.fields import Step, iso
 from storage.index.fusion import Ranked
 from storage.index.search import Filters, Mode, ranked, visible_scopes
 from storage.row import Result, Row
+from storage.spent import searching
 from storage.tables import Conversation, Knowledge, Message
 from storage.view import View
 from tools_impl.access import required, visible
@@ -119,7 +120,8 @@ async def search(
             await check_member_id(view, me, member)
     index = await view.store.index.get(view.store)
     position = Position.decoded(cursor) if cursor is not None else Position(0, view.store.last_seq)
-    vector = await _query_vector(index, query) if mode != "text" else None
+    with searching():
+        vector = await _query_vector(index, query) if mode != "text" else None
     used: Mode = mode if vector is not None else "text"
     asked: dict[type[Row], Filters] = {}
     for table in tables:
@@ -134,7 +136,8 @@ async def search(
             up_to=position.up_to,
             scopes=await visible_scopes(view.store, table, visible(me, table), scope),
         )
-    found = await ranked(index, asked, query, vector, used)
+    with searching():
+        found = await ranked(index, asked, query, vector, used)
     page, rows, more = await _page(view, found, position.offset, limit, recency_days)
     return SearchPage(
         results=await _results(view, page, rows, max_tokens),

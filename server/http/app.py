@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,13 +13,10 @@ from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 from typing_extensions import override
 
-from server import __version__
 from server.answers import Spliced
 from server.http.addresses import allowed_hosts, allowed_origins, listening_url
 from server.http.bearer import Bearer
@@ -28,6 +24,7 @@ from server.http.gate import Gate
 from server.http.limits import CallerLimits
 from server.http.metadata import Challenge, Resource, metadata_routes
 from server.http.streams import Eras, Streams
+from server.observability import Observed, operations_routes
 
 if TYPE_CHECKING:
     from server.config import HttpSettings, Settings
@@ -57,10 +54,8 @@ def build_app(
     if verifiers is not None:
         limited = CallerLimits(mcp, http)
         mcp = Bearer(limited, verifiers, service.is_active, Challenge(resource), http.wrong_tokens_per_minute)
-    started = time.monotonic()
-
-    async def healthz(_: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "version": __version__, "uptimeSeconds": int(time.monotonic() - started)})
+    mcp = Observed(mcp, service)
+    operations = operations_routes(service, verifiers)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -68,7 +63,7 @@ def build_app(
             yield
 
     app = Starlette(
-        routes=[Route("/healthz", healthz), *([] if verifiers is None else metadata_routes(resource)), *routes],
+        routes=[*operations, *([] if verifiers is None else metadata_routes(resource)), *routes],
         middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
         lifespan=lifespan,
     )

@@ -104,7 +104,10 @@ async def serve_http(
         async def ready() -> None:
             first = None
             if tokens is not None and not tokens.all():
-                first, _ = await tokens.create(service.owner.id, sorted(ALL_SCOPES), name="first")
+                first, token = await tokens.create(service.owner.id, sorted(ALL_SCOPES), name="first")
+                await service.audit.note(
+                    "token_created", member_id=service.owner.id, grant_id=token.id, origin="local", about="first"
+                )
             started(url, first)
 
         async with _provider(service, settings.oauth, http.public_url or url, no_auth=no_auth):

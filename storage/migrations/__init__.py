@@ -3,9 +3,9 @@
 The statements are frozen text, not made from today's declarations; a test holds the two against each other.
 """
 
-from storage.migrations import auth_m001_tables, embeddings_m001_tables, m001_tables, m002_last_mention
+from storage.migrations import auth_m001_tables, embeddings_m001_tables, m001_tables, m002_last_mention, m003_audit_log
 
-MIGRATIONS = (m001_tables, m002_last_mention)
+MIGRATIONS = (m001_tables, m002_last_mention, m003_audit_log)
 """For `one.duckdb`."""
 
 AUTH_MIGRATIONS = (auth_m001_tables,)

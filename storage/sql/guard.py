@@ -52,6 +52,8 @@ _SCHEMA_VIEWS = frozenset(
         *("pg_indexes", "pg_namespace", "pg_proc", "pg_tables", "pg_type", "pg_views"),
     ]
 )
+_NAMING_A_TABLE = frozenset({"histogram", "histogram_values"})
+"""Table functions whose first argument names a table, as a text even."""
 _SHOWN = frozenset({"tables", "databases", "schemas", "__show_tables_expanded"})
 _EXPLAIN = re.compile(r"\s*EXPLAIN(\s+ANALYZE)?(\s*\(\s*FORMAT\s+\w+\s*\))?\s+(?=\S)", re.IGNORECASE)
 
@@ -64,8 +66,12 @@ class Refused(Exception):
         self.unknown = unknown
 
 
-def checked(connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[str]) -> str:
+def checked(
+    connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[str], hidden: frozenset[str] = frozenset()
+) -> str:
     """The statement to carry out; `tables` are the names, in lower case, of tables and views that it may read.
+
+    `hidden` are those of others that are there: nothing in the statement may have such a name.
 
     Raises:
         Refused: it is none that may be carried out; the text says what may.
@@ -90,7 +96,7 @@ def checked(connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[s
         )
     if kind != "SELECT":
         raise Refused(f"{kind.replace('_', ' ')} is not possible: the snapshot is only read. {READS}")
-    _check(_tree(connection, text), tables)
+    _check(_tree(connection, text), tables, hidden)
     return prefix + text
 
 
@@ -114,11 +120,14 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     return tree["statements"]
 
 
-def _check(tree: Any, tables: frozenset[str]) -> None:
+def _check(tree: Any, tables: frozenset[str], hidden: frozenset[str]) -> None:
     nodes = list(_nodes(tree))
     named = {
         entry["key"].lower() for node in nodes if isinstance(node.get("cte_map"), dict) for entry in _entries(node)
     }
+    # Where a WITH is seen and where not takes all of a binder to tell.
+    for name in sorted(named & hidden):
+        raise Refused(f"WITH cannot name '{name}': a table has that name. Choose another one.")
     for node in nodes:
         kind = node.get("type", "")
         if kind.endswith("_NODE") and kind not in _NODES:
@@ -133,12 +142,7 @@ def _check(tree: Any, tables: frozenset[str]) -> None:
             if path[-1].strip('"').lower() not in _SHOWN:
                 _check_table(path, tables)
         elif kind == "TABLE_FUNCTION":
-            name = node["function"]["function_name"].lower()
-            if name not in _TABLE_FUNCTIONS:
-                raise Refused(
-                    f"{name}() cannot be read from: only tables and views of the snapshot, unnest, range, "
-                    "generate_series, json_each and the like. Files, settings and statements in texts are out of reach."
-                )
+            _check_function(node["function"], tables | named)
         elif node.get("class") == "FUNCTION" and node["function_name"].lower() in _FUNCTIONS:
             raise Refused(
                 f"{node['function_name'].lower()}() is not possible here: functions of values, dates, texts, lists, "
@@ -153,6 +157,29 @@ def _check_table(path: list[str], known: frozenset[str] | set[str]) -> None:
     fitting = _SCHEMA_VIEWS if parents & {"information_schema", "pg_catalog"} else known | _METADATA
     if not parents <= _CATALOGUES or name not in fitting:
         raise Refused(f"There is no table '{'.'.join(path)}' in the snapshot.", unknown=path[-1])
+
+
+def _check_function(function: dict[str, Any], tables: frozenset[str]) -> None:
+    """Check what stands in FROM with arguments."""
+    name = function["function_name"].lower()
+    if name not in _TABLE_FUNCTIONS:
+        raise Refused(
+            f"{name}() cannot be read from: only tables and views of the snapshot, unnest, range, generate_series, "
+            "json_each and the like. Files, settings and statements in texts are out of reach."
+        )
+    if name in _NAMING_A_TABLE:
+        _check_table(_named_table(function), tables)
+
+
+def _named_table(function: dict[str, Any]) -> list[str]:
+    """The table that a function is to read."""
+    first = function["arguments"][0] if function.get("arguments") else {}
+    expression = first.get("expression", {})
+    if "name" not in first and expression.get("class") == "COLUMN_REF":
+        return list(expression["column_names"])
+    if "name" not in first and expression.get("class") == "CONSTANT":
+        return [str(expression["literal"].get("text"))]
+    raise Refused(f"{function['function_name'].lower()}() takes the name of a table first.")
 
 
 def _path(node: dict[str, Any]) -> list[str]:

@@ -81,8 +81,10 @@ class SqlRunner:
         """The processes that are there for queries."""
         return [worker.pid for worker in self._workers]
 
-    async def run(self, sql: str, *, max_rows: int, fresh: bool = False) -> Answer:
+    async def run(self, sql: str, *, max_rows: int, fresh: bool = False, audit: bool = False) -> Answer:
         """What one statement reads from the snapshot; with `fresh` from one that shows everything acknowledged so far.
+
+        `audit`: it may read the audit log.
 
         Raises:
             SqlError: the statement is wrong, refused, or takes too much.
@@ -95,17 +97,18 @@ class SqlRunner:
             raise Unavailable("Other queries are running, and many wait. Nothing was asked; try again.") from None
         try:
             generation = await self._generation(fresh=fresh)
-            return await self._run(generation, sql, min(max_rows, self.max_rows))
+            request = {"sql": sql, "max_rows": min(max_rows, self.max_rows), "audit": audit}
+            return await self._run(generation, {**request, "max_bytes": self._max_bytes})
         finally:
             self._last_use = time.monotonic()
             self._turns.release()
 
-    async def _run(self, generation: _Generation, sql: str, max_rows: int) -> Answer:
+    async def _run(self, generation: _Generation, request: dict[str, Any]) -> Answer:
         generation.busy += 1
         worker: Worker | None = None
         try:
             worker = await self._idle(generation)
-            return await self._asked(worker, generation, sql, max_rows)
+            return await self._asked(worker, generation, request)
         finally:
             generation.busy -= 1
             with anyio.CancelScope(shield=True):
@@ -120,7 +123,7 @@ class SqlRunner:
                 return worker
             await self._give_back(generation, worker)  # somebody killed it
 
-    async def _asked(self, worker: Worker, generation: _Generation, sql: str, max_rows: int) -> Answer:
+    async def _asked(self, worker: Worker, generation: _Generation, request: dict[str, Any]) -> Answer:
         columns: list[tuple[str, str]] = []
         rows: list[list[Any]] = []
 
@@ -129,7 +132,6 @@ class SqlRunner:
                 columns.extend((name, kind) for name, kind in part.get("columns", ()))
                 rows.extend(part.get("rows", ()))
 
-        request = {"sql": sql, "max_rows": max_rows, "max_bytes": self._max_bytes}
         try:
             end = await self._in_thread(lambda: worker.ask(request, take))
         except asyncio.CancelledError:  # nobody waits for the answer any more

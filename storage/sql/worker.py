@@ -13,7 +13,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -120,8 +120,11 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-INTERNAL = frozenset({"requests", "aliases", "meta"})
+INTERNAL = frozenset({"requests", "aliases", "meta", "auditPending"})
 """What the hub keeps for itself: results of calls with a key, where imported rows are, versions."""
+AUDIT = "auditLog"
+"""Only for requests that say so."""
+AUDIT_REFUSED = "auditLog is for admins only: a token with the scope admin, or `one-mcp sql` on the hub's machine."
 
 
 def catalogue(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
@@ -135,14 +138,21 @@ def catalogue(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     return {name: names for name, names in found.items() if name not in INTERNAL}
 
 
+def lowered(names: Iterable[str]) -> frozenset[str]:
+    """Names as the guard compares them."""
+    return frozenset(name.lower() for name in names)
+
+
 class Worker:
     """Carries out requests, one at a time."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, answers: Answers) -> None:
         self._connection = connection
         self._answers = answers
-        self.tables = catalogue(connection)
-        self._names = frozenset(name.lower() for name in self.tables)
+        everything = catalogue(connection)
+        self.tables = {name: names for name, names in everything.items() if name != AUDIT}
+        self._of_admins = lowered(everything)
+        self._of_analysts = lowered(self.tables)
 
     def answer(self, request: dict[str, Any]) -> None:
         """Carry out a request and send everything that belongs to its answer."""
@@ -150,7 +160,7 @@ class Worker:
         if request.get("progress"):
             threading.Thread(target=self._report, args=(done,), daemon=True).start()
         try:
-            sql = guard.checked(self._connection, request["sql"], self._names)
+            sql = self._checked(request["sql"], audit=request.get("audit", False))
             if request.get("arrow"):
                 end = self._arrow(sql, request.get("max_rows"))
             else:
@@ -169,6 +179,16 @@ class Worker:
             self._connection.interrupt()
             self._connection.execute("SELECT 1").fetchall()
             self._answers.json({"rested": True})
+
+    def _checked(self, sql: str, *, audit: bool) -> str:
+        if audit:
+            return guard.checked(self._connection, sql, self._of_admins, lowered(INTERNAL))
+        try:
+            return guard.checked(self._connection, sql, self._of_analysts, lowered(INTERNAL | {AUDIT}))
+        except guard.Refused as refused:
+            if (refused.unknown or "").lower() == AUDIT.lower():
+                raise guard.Refused(AUDIT_REFUSED) from None
+            raise
 
     def _report(self, done: threading.Event) -> None:
         while not done.wait(PROGRESS_SECONDS):

@@ -256,7 +256,7 @@ async def test_there_is_nothing_secret_in_it(tmp_path: Path) -> None:
         await engine.writer.run(agent("one"))
         path = (await engine.store.snapshots.latest()).path
     tables = {name for (name,) in rows(path, "SELECT table_name FROM duckdb_tables()")}
-    assert tables == {table.table for table in TABLES} | {"meta", "aliases", "requests"}
+    assert tables == {table.table for table in TABLES} | {"meta", "aliases", "requests", "auditLog", "auditPending"}
     assert not tables & {table.table for table in AUTH_TABLES}
 
 
