@@ -30,6 +30,7 @@ from server.session import Session
 from server.subscriptions import Subscriptions
 from server.timer import Timer
 from server.verification import StoredTokens, Verifiers
+from storage.auth_file import AuthFile
 from storage.embedding import EmbeddingError, open_embedder
 from storage.engine import Engine, Options
 from storage.errors import StorageFault
@@ -88,6 +89,7 @@ class Service:
         self.receipt_ms = settings.idempotency.keep_days * DAY_MS
         self._memory_limit = settings.storage.duckdb_memory_limit
         self._data_dir = data_dir
+        self._auth_file: AuthFile | None = None
         self._tokens: Tokens | None = None
         self.verifiers = Verifiers()
         self.late_imports = [
@@ -163,6 +165,16 @@ class Service:
             group.start_soon(self.engine.store.snapshots.follow)
             await self.engine.store.index.follow_when_needed(self.engine.store)
 
+    def auth_file(self) -> AuthFile:
+        """`auth.duckdb`, opened when it is first needed.
+
+        Raises:
+            StorageFault: it cannot be used.
+        """
+        if self._auth_file is None:
+            self._auth_file = AuthFile.open(self._data_dir, self._memory_limit)
+        return self._auth_file
+
     async def tokens(self) -> Tokens:
         """The bearer tokens; their file is opened when they are first needed.
 
@@ -170,7 +182,7 @@ class Service:
             StorageFault: `auth.duckdb` cannot be used.
         """
         if self._tokens is None:
-            self._tokens = Tokens.open(self._data_dir, self._memory_limit)
+            self._tokens = Tokens(self.auth_file())
             self.verifiers.add(StoredTokens(self._tokens))
         return self._tokens
 
@@ -236,8 +248,8 @@ class Service:
         await self.timer.stop()
         await self.subscriptions.close()
         await self.engine.close()
-        if self._tokens is not None:
-            await self._tokens.close()
+        if self._auth_file is not None:
+            await self._auth_file.close()
 
 
 def _schema_of(name: str) -> dict[str, Any] | None:
