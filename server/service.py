@@ -43,6 +43,7 @@ from tools_impl.mistakes import closest
 if TYPE_CHECKING:
     from server.config import Settings
     from server.endpoint import Hello
+    from server.signin.core import SignIn
 
 DAY_MS = 24 * 3600 * 1000
 LISTS_CHANGE = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
@@ -92,6 +93,7 @@ class Service:
         self._auth_file: AuthFile | None = None
         self._tokens: Tokens | None = None
         self.verifiers = Verifiers()
+        self.sign_in: SignIn | None = None
         self.late_imports = [
             "storage.index.indexer",
             "storage.embedding.minilm",
@@ -246,6 +248,8 @@ class Service:
     async def close(self) -> None:
         """Make everything acknowledged durable and close the files."""
         await self.timer.stop()
+        if self.sign_in is not None:
+            await self.sign_in.stop()
         await self.subscriptions.close()
         await self.engine.close()
         if self._auth_file is not None:

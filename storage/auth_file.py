@@ -27,6 +27,7 @@ _LOOKUPS = frozenset(
     {
         "access_hash",
         "account_id",
+        "code",
         "client_id",
         "email",
         "hash",
@@ -35,6 +36,7 @@ _LOOKUPS = frozenset(
         "provider_account_id",
         "session_id",
         "user_id",
+        "verifier",
     }
 )
 """Python names of the fields by which rows are found."""

@@ -84,7 +84,6 @@ class AuthVerificationCode(Row):
     verifier: str | None = None
     email_verified: str | None = None
     phone_verified: str | None = None
-    attempts_left: Annotated[Number | None, Ext] = None
 
 
 class AuthVerifier(Row):
@@ -160,10 +159,11 @@ class AuthInvitation(Row):
     email: Annotated[str, Ext]
     name: Annotated[str | None, Ext] = None
     scopes: Annotated[list[str], Ext]
-    hash: Annotated[str, Ext] = Field(description="of the link's token, or of the code that was sent")
-    by_code: Annotated[bool, Ext] = Field(description="made by who signs up; the code shows that the address is theirs")
+    hash: Annotated[str, Ext] = Field(description="of the link's token, or of what the browser must show")
+    code: Annotated[str | None, Ext] = Field(
+        default=None, description="hash of the code that was sent to who signs up without being invited"
+    )
     expiration_time: Annotated[Time, Ext]
-    attempts_left: Annotated[Number | None, Ext] = None
     secret: Annotated[str | None, Ext] = Field(default=None, description="the account's, once it is known")
     started_time: Annotated[Time | None, Ext] = Field(
         default=None, description="when it was accepted: after a crash, what is missing is made at the next start"

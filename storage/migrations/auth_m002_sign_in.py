@@ -34,16 +34,6 @@ STATEMENTS = (
     'CREATE INDEX "authRefreshTokens.sessionId" ON "authRefreshTokens" ("sessionId")',
     'CREATE INDEX "authRefreshTokens.sessionIdAndParentRefreshTokenId" ON "authRefreshTokens" '
     '("sessionId", "parentRefreshTokenId")',
-    'CREATE TABLE "authVerificationCodesBefore" AS FROM "authVerificationCodes"',
-    'DROP TABLE "authVerificationCodes"',
-    'CREATE TABLE "authVerificationCodes" ("_id" VARCHAR NOT NULL, "seq" BIGINT PRIMARY KEY, "rev" '
-    'BIGINT NOT NULL, "accountId" VARCHAR NOT NULL, "provider" VARCHAR NOT NULL, "code" VARCHAR NOT '
-    'NULL, "expirationTime" TIMESTAMP NOT NULL, "verifier" VARCHAR, "emailVerified" VARCHAR, '
-    '"phoneVerified" VARCHAR, "attemptsLeft" DOUBLE, "createdAt" TIMESTAMP NOT NULL)',
-    'INSERT INTO "authVerificationCodes" BY NAME FROM "authVerificationCodesBefore"',
-    'DROP TABLE "authVerificationCodesBefore"',
-    'CREATE INDEX "authVerificationCodes.accountId" ON "authVerificationCodes" ("accountId")',
-    'CREATE INDEX "authVerificationCodes.code" ON "authVerificationCodes" ("code")',
     'CREATE TABLE "authVerifiersBefore" AS FROM "authVerifiers"',
     'DROP TABLE "authVerifiers"',
     'CREATE TABLE "authVerifiers" ("_id" VARCHAR NOT NULL, "seq" BIGINT PRIMARY KEY, "rev" BIGINT NOT'
@@ -59,7 +49,7 @@ STATEMENTS = (
     'CREATE INDEX "authClients.clientId" ON "authClients" ("clientId")',
     'CREATE TABLE "authInvitations" ("_id" VARCHAR NOT NULL, "seq" BIGINT PRIMARY KEY, "rev" BIGINT '
     'NOT NULL, "email" VARCHAR NOT NULL, "name" VARCHAR, "scopes" VARCHAR[] NOT NULL, "hash" VARCHAR '
-    'NOT NULL, "byCode" BOOLEAN NOT NULL, "expirationTime" TIMESTAMP NOT NULL, "attemptsLeft" DOUBLE,'
-    ' "secret" VARCHAR, "startedTime" TIMESTAMP, "createdAt" TIMESTAMP NOT NULL)',
+    'NOT NULL, "code" VARCHAR, "expirationTime" TIMESTAMP NOT NULL, "secret" VARCHAR, "startedTime" '
+    'TIMESTAMP, "createdAt" TIMESTAMP NOT NULL)',
     'CREATE INDEX "authInvitations.hash" ON "authInvitations" ("hash")',
 )
