@@ -15,7 +15,8 @@ from tests.sites import Samples, client, has_ipv6, site
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-LEAVING = {"client_name": "Claude", "redirect_host": "elsewhere"}
+FRAME = "at => document.body.append(Object.assign(document.createElement('iframe'), {src: at}))"
+LEAVING: dict[str, Any] = {"client_name": "Claude", "redirect_host": "elsewhere"}
 
 
 @pytest.fixture
@@ -183,6 +184,5 @@ async def test_no_other_site_shows_a_page_in_a_frame(chromium: Browser, origin: 
         page = await chromium.new_page()
         await page.goto(f"{other}/callback")
         async with page.expect_event("console", lambda said: "frame-ancestors 'none'" in said.text):
-            await page.evaluate("at => document.body.append(Object.assign(document.createElement('iframe'), {src: at}))",
-                                f"{origin}/show/consent")  # fmt: skip
+            await page.evaluate(FRAME, f"{origin}/show/consent")
         await page.close()

@@ -91,7 +91,7 @@ def _moment(at: int) -> Markup:
     from markupsafe import Markup
 
     time = datetime.fromtimestamp(at / 1000, UTC)
-    words = f"{time.day} {time:%b %Y, %H:%M} UTC"
+    words = f"{time.day} {time:%b %Y, %H:%M}\u00a0UTC"
     return Markup('<time datetime="{}">{}</time>').format(f"{time:%Y-%m-%dT%H:%M:%SZ}", words)
 
 

@@ -13,7 +13,7 @@ from server.signin import pages
 from server.signin.pages import render, style
 from tests.sign_in_pages import HOSTILE, SAMPLES, hostile
 
-FIELDS = set("email password code name csrf next invitation token decision session".split())
+FIELDS = {"email", "password", "code", "name", "csrf", "next", "invitation", "token", "decision", "session"}
 PATHS = {"/sign-in", "/sign-in/code", "/sign-up", "/reset", "/consent", "/account/sign-out", "/account/revoke"}
 FLOW = {"sign_in", "code", "sign_up", "consent", "leaving", "message", "error"}
 
@@ -111,7 +111,9 @@ def test_the_headers_allow_nothing_but_the_style_sheet(page: str, values: dict[s
 
 @samples
 def test_a_page_needs_each_of_its_values(page: str, values: dict[str, Any]) -> None:
-    optional = {"name"} | ({"email"} if page == "reset" else set()) | (set() if values.get("link", True) else {"link_text"})
+    optional = (
+        {"name"} | ({"email"} if page == "reset" else set()) | (set() if values.get("link", True) else {"link_text"})
+    )
     for missing in set(values) - optional:
         with pytest.raises(jinja2.UndefinedError, match=missing):
             render(page, **{name: value for name, value in values.items() if name != missing})
