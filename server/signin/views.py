@@ -218,10 +218,10 @@ class Views:
     def _token(self, browser: Browser, form: str, **carried: str) -> str:
         return browser.form_token(form, self._sign_in.clock(), **carried)
 
-    def _with_error(self, name: str, refused: Refused | None, **values: Any) -> Response:
+    def _with_error(self, page: str, refused: Refused | None, /, **values: Any) -> Response:
         """A page that is shown again with what is wrong."""
         status, error = (refused.status, refused.text) if refused is not None else (200, "")
-        response = render(name, status=status, error=error, **values)
+        response = render(page, status=status, error=error, **values)
         _say_when(response, refused)
         return response
 
