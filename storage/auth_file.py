@@ -83,6 +83,11 @@ class AuthFile:
             rows += [table.loaded(values) for values in stored]
         return cls(Database(connection, read_threads=1), rows)
 
+    @property
+    def tables(self) -> tuple[type[Row], ...]:
+        """Every table of the file."""
+        return _TABLES
+
     def all(self, table: type[R]) -> list[R]:
         """Every row of a table, in the order they were made."""
         return cast("list[R]", list(self._rows[table].values()))

@@ -237,12 +237,14 @@ class SignIn:
         Raises:
             Refused: the invitation or what was typed is not good.
         """
-        await self.take(requests("invitation", origin))
+        limit = requests("invitation", origin)
+        await self.take(limit)
         invitation = self.accounts.invitation(self.clock(), token)
         if invitation is None or invitation.code is not None:
             raise Refused("This invitation is not good, or not any more. Ask the owner of this server for another.")
         if email_of(email_text) != invitation.email:
             raise Refused("This invitation is for another email address.")
+        await self.limits.give_back(self.clock(), limit)
         name, secret = await self._checked(name_text or invitation.name or "", invitation.email, password)
         return await self._accept(invitation, name, secret)
 

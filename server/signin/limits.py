@@ -88,6 +88,11 @@ class Limits:
                 self._set(change, limit, min(limit.rule.free, left))
             self._set(change, Limit(ONE_FROM_ONE, _known(email, origin)), 0)
 
+    async def give_back(self, now: int, limit: Limit) -> None:
+        """An attempt was good, and does not count."""
+        async with self._file.change(now) as change:
+            self._set(change, limit, min(limit.rule.free, self._left(now, limit) + 1))
+
     def knows(self, now: int, email: str, origin: str) -> bool:
         """Whether somebody signed in from there lately."""
         row = self._row(_known(email, origin))
