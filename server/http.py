@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -127,7 +127,13 @@ class _WithSession:
         await self._app(scope, receive, send)
 
 
-def build_app(service: Service, settings: Settings, verifiers: Verifiers | None, ending: asyncio.Event) -> Starlette:
+def build_app(
+    service: Service,
+    settings: Settings,
+    verifiers: Verifiers | None,
+    ending: asyncio.Event,
+    routes: Sequence[Route] = (),
+) -> Starlette:
     """The ASGI application. Without `verifiers` every caller is the local owner. `ending` ends open streams."""
     http = settings.http
     security = TransportSecuritySettings(
@@ -159,7 +165,7 @@ def build_app(service: Service, settings: Settings, verifiers: Verifiers | None,
         async with managers[0].run(), managers[1].run():
             yield
 
-    return Starlette(routes=[Route(PATH, endpoint=_Asgi(mcp)), Route("/healthz", healthz)], lifespan=lifespan)
+    return Starlette(routes=[Route(PATH, endpoint=_Asgi(mcp)), Route("/healthz", healthz), *routes], lifespan=lifespan)
 
 
 class _Asgi:
@@ -223,9 +229,16 @@ async def serve_http(
         raise StorageFault(f"--no-auth serves this machine only, and {http.host} is reached by others. Leave one out.")
     tokens = None if no_auth else await service.tokens()
     listening = _listen(http.host, http.port)
+    name = f"[{http.host}]" if ":" in http.host else http.host
+    url = f"http://{name}:{listening.getsockname()[1]}{PATH}"
+    routes: list[Route] = []
+    if settings.sign_in.enabled and not no_auth:
+        from server import signin
+
+        routes = signin.routes(await signin.open_sign_in(service, settings, url))
     ending = asyncio.Event()
     config = uvicorn.Config(
-        build_app(service, settings, None if no_auth else service.verifiers, ending),
+        build_app(service, settings, None if no_auth else service.verifiers, ending, routes),
         http="httptools",
         ws="none",
         access_log=False,
@@ -238,8 +251,7 @@ async def serve_http(
         first = None
         if tokens is not None and not tokens.all():
             first, _ = await tokens.create(service.owner.id, sorted(ALL_SCOPES), name="first")
-        name = f"[{http.host}]" if ":" in http.host else http.host
-        started(f"http://{name}:{listening.getsockname()[1]}{PATH}", first)
+        started(url, first)
 
     server = _Server(config, ready)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
