@@ -17,9 +17,13 @@ from tests.clients import Swarm, Tools
 
 
 @contextlib.asynccontextmanager
-async def served(swarm: Swarm, *, no_auth: bool = False, **http: Any) -> AsyncIterator[tuple[str, str | None]]:
+async def served(
+    swarm: Swarm, *, no_auth: bool = False, sign_in: dict[str, Any] | None = None, **http: Any
+) -> AsyncIterator[tuple[str, str | None]]:
     """The URL of the swarm over HTTP, and the first token if one was made."""
-    settings = load_settings(swarm.directory, environment=False, overrides={"http": {"port": 0, **http}})
+    settings = load_settings(
+        swarm.directory, environment=False, overrides={"http": {"port": 0, **http}, "sign_in": sign_in or {}}
+    )
     ready: asyncio.Future[tuple[str, str | None]] = asyncio.get_running_loop().create_future()
 
     def started(url: str, token: str | None) -> None:

@@ -6,7 +6,6 @@ import json
 
 from mcp.server.auth.json_response import PydanticJSONResponse
 from mcp.shared.auth import OAuthMetadata
-from pydantic import AnyHttpUrl
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -25,24 +24,28 @@ class Registration:
     async def metadata(self, request: Request) -> Response:
         """What this server can do (RFC 8414), by the name under which it was called."""
         base, settings = self._sign_in.site.as_called(request).base, self._sign_in.settings
-        return PydanticJSONResponse(
-            OAuthMetadata(
-                issuer=_url(base),
-                authorization_endpoint=_url(f"{base}/authorize"),
-                token_endpoint=_url(f"{base}/token"),
-                registration_endpoint=_url(f"{base}/register") if settings.register_clients else None,
-                revocation_endpoint=_url(f"{base}/revoke"),
-                scopes_supported=list(SCOPES),
-                response_types_supported=["code"],
-                response_modes_supported=["query"],
-                grant_types_supported=list(GRANTS),
-                token_endpoint_auth_methods_supported=["none"],
-                revocation_endpoint_auth_methods_supported=["none"],
-                code_challenge_methods_supported=["S256"],
-                client_id_metadata_document_supported=settings.client_documents,
-                authorization_response_iss_parameter_supported=True,
-            )
+        urls = {
+            "issuer": base,
+            "authorization_endpoint": f"{base}/authorize",
+            "token_endpoint": f"{base}/token",
+            "revocation_endpoint": f"{base}/revoke",
+            "registration_endpoint": f"{base}/register" if settings.register_clients else None,
+        }
+        metadata = OAuthMetadata.model_validate(  # from text: an issuer is compared letter by letter
+            {
+                **urls,
+                "scopes_supported": list(SCOPES),
+                "response_types_supported": ["code"],
+                "response_modes_supported": ["query"],
+                "grant_types_supported": list(GRANTS),
+                "token_endpoint_auth_methods_supported": ["none"],
+                "revocation_endpoint_auth_methods_supported": ["none"],
+                "code_challenge_methods_supported": ["S256"],
+                "client_id_metadata_document_supported": settings.client_documents,
+                "authorization_response_iss_parameter_supported": True,
+            }
         )
+        return PydanticJSONResponse(metadata)
 
     async def register(self, request: Request) -> Response:
         """A new client (RFC 7591). It gets no secret, whatever it asked for: anybody may register."""
@@ -76,7 +79,3 @@ class Registration:
 
 def _refusal(code: str, text: str, status: int = 400) -> Response:
     return JSONResponse({"error": code, "error_description": text}, status, headers={"Cache-Control": "no-store"})
-
-
-def _url(text: str) -> AnyHttpUrl:
-    return AnyHttpUrl(text)

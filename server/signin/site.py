@@ -29,7 +29,6 @@ class Site:
         return cls(url, url.removesuffix("/").removesuffix(MCP))
 
     @property
-    @property
     def secure(self) -> bool:
         """Whether browsers reach it by TLS."""
         return self.base.startswith("https://")
