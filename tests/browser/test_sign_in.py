@@ -88,7 +88,7 @@ async def test_from_the_invitation_to_a_client_that_is_sent_away(page: Page, swa
             assert (answer["state"], answer["iss"]) == ("s 1", base)
             token = (await tokens(http, callback, client_id, answer["code"]))["access_token"]
             async with connect(url, "auto", bearer(token)) as tools:
-                await tools("create_agent", name="Scout")
+                assert "conversations" in await tools("find", table="conversations")
 
             await page.goto(f"{base}/account")
             await page.get_by_role("button", name="Disconnect Probe").click()
@@ -123,3 +123,32 @@ async def test_who_signs_in_for_a_client_gets_back_to_it_whatever_the_answer(pag
             answer = await answered(page, callback)
             assert answer.items() >= expected.items()
             assert "code" not in answer
+
+
+async def test_a_lost_password_is_replaced_by_the_owners_link(page: Page, swarm: Swarm) -> None:
+    async with served(swarm, sign_in=SIGN_IN) as (url, _):
+        base, sign_in = url.removesuffix("/mcp"), swarm.service.sign_in
+        assert sign_in is not None
+        account = await sign_in.sign_up(await invited(swarm.service), EMAIL, "Ada", PASSWORD, "test")
+        now = sign_in.clock()
+        token = await sign_in.accounts.reset_link(now, account.id, now + 60_000)
+
+        await page.goto(f"{base}/reset?token={token}")
+        assert await page.get_by_label("Email").input_value() == EMAIL
+        await page.keyboard.type("short")
+        await page.keyboard.press("Enter")
+        field = page.get_by_label("New password")
+        assert await field.evaluate("input => input.validity.tooShort"), "the browser itself says so"
+        await field.fill("other words this time")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("link", name="Sign in").click()
+
+        for password, found in (
+            (PASSWORD, page.get_by_role("alert")),
+            ("other words this time", page.get_by_text(EMAIL)),
+        ):
+            await page.get_by_label("Email").fill(EMAIL)
+            await page.get_by_label("Password").fill(password)
+            await page.keyboard.press("Enter")
+            await found.wait_for()
+        assert page.url == f"{base}/account"
