@@ -186,6 +186,7 @@ class Hub:
         from server.inbox_command import inbox
         from server.listener import listen
         from server.reindex_command import reindex
+        from server.signin_commands import SignInCommands
         from server.snapshot_command import snapshot
         from server.token_commands import TokenCommands
 
@@ -204,6 +205,7 @@ class Hub:
                 "reindex": partial(reindex, service),
                 "snapshot": partial(snapshot, service),
                 "inbox": partial(inbox, service),
+                **SignInCommands(service).commands(),
             },
             pid=self._endpoint.pid,
             replaceable=self._auto,

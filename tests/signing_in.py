@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import ipaddress
+import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 from mcp import Client
@@ -28,8 +32,8 @@ from server.config import Settings, load_settings
 from server.http import build_app
 from server.signin import SessionTokens, SignIn, routes
 from server.signin.site import Site
+from storage.auth_tables import AuthAccount
 from tests.clients import Swarm, Tools
-from tests.remote import served
 
 REDIRECT = "http://127.0.0.1:7777/callback"
 PASSWORD = "a horse that counts to nine"
@@ -78,22 +82,35 @@ class Door:
     outbox: Outbox
     clock: Clock
     app: Any
+    _count: Iterator[int] = field(default_factory=itertools.count)
 
-    def browser(self, origin: str = "127.0.0.1") -> Browser:
-        """A browser of somebody at that address."""
+    def browser(self, origin: str | None = None) -> Browser:
+        """A browser of somebody at that address, or at one where nobody was before."""
+        origin = origin or str(ipaddress.IPv4Address("10.0.0.1") + next(self._count))
         transport = httpx2.ASGITransport(app=self.app, client=(origin, 50_000))
         return Browser(httpx2.AsyncClient(transport=transport, base_url=self.sign_in.site.base))
+
+    def program(self) -> Program:
+        """A client of somebody at a new address."""
+        return Program(self.browser().http)
 
     async def invite(self, email: str, *, scopes: tuple[str, ...] = ("read", "write")) -> str:
         """The token of an invitation."""
         until = self.clock() + 86_400_000
         return await self.sign_in.accounts.invite(self.clock(), email, None, list(scopes), until)
 
-    async def person(self, email: str, *, scopes: tuple[str, ...] = ("read", "write")) -> Browser:
-        """Somebody who signed up and is signed in."""
+    async def person(self, name: str, *, scopes: tuple[str, ...] = ("read", "write")) -> Browser:
+        """Somebody new who signed up and is signed in."""
         browser = self.browser()
-        await browser.sign_up(await self.invite(email, scopes=scopes), email)
+        email = f"{name.lower()}.{next(self._count)}@example.org"
+        await browser.sign_up(await self.invite(email, scopes=scopes), email, name)
         return browser
+
+    def account(self, person: Browser) -> AuthAccount:
+        """Their account."""
+        found = self.sign_in.accounts.by_email(person.email)
+        assert found is not None
+        return found
 
 
 @contextlib.asynccontextmanager
@@ -164,6 +181,7 @@ class Browser:
 
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
+        self.email = ""
         self.page = Page(0, "", "", {})
 
     async def open(self, url: str) -> Page:
@@ -180,21 +198,22 @@ class Browser:
             if not answer.is_redirect:
                 break
             place = answer.headers["location"]
-            if place.startswith(REDIRECT):
+            if "iss=" in place:  # to a client
                 self.page = Page(answer.status_code, "", place, answer.headers, links=[place])
                 return self.page
             answer = await self.http.get(place, follow_redirects=False)
         self.page = Page.of(answer)
         return self.page
 
-    async def sign_in(self, email: str, password: str = PASSWORD) -> Page:
+    async def sign_in(self, email: str = "", password: str = PASSWORD) -> Page:
         """Sign in on the page for that, or on the one that is shown."""
         if not self.page.url.split("?")[0].endswith("/sign-in"):
             await self.open("/sign-in")
-        return await self.send(email=email, password=password)
+        return await self.send(email=email or self.email, password=password)
 
     async def sign_up(self, invitation: str, email: str, name: str = "Ann") -> Page:
         """Accept an invitation."""
+        self.email = email
         await self.open(f"/sign-up?invitation={invitation}")
         page = await self.send(email=email, name=name, password=PASSWORD)
         assert page.url.endswith("/account"), page.error
@@ -212,6 +231,63 @@ def answer_in(page: Page) -> dict[str, str]:
     """What the client gets from the page that leads back to it."""
     place = next(link for link in page.links if "iss=" in link)
     return dict(parse_qsl(urlsplit(place).query))
+
+
+@dataclass
+class Program:
+    """A client that does each step itself, right or wrong."""
+
+    http: httpx2.AsyncClient
+    client_id: str = ""
+    verifier: str = "v" * 43
+
+    async def register(self, **changes: Any) -> httpx2.Response:
+        """Introduce itself."""
+        answer = await self.http.post(
+            "/register", json={"client_name": "Probe", "redirect_uris": [REDIRECT], **changes}
+        )
+        if answer.status_code == 201:
+            self.client_id = answer.json()["client_id"]
+        return answer
+
+    def url(self, **changes: str | None) -> str:
+        """Where it sends its user; None leaves a parameter out."""
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        asked: dict[str, str | None] = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": REDIRECT,
+            "state": "s1",
+            "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        return f"/authorize?{urlencode({k: v for k, v in (asked | changes).items() if v is not None})}"
+
+    async def token(self, **changes: str) -> httpx2.Response:
+        """Ask for tokens."""
+        form = {"client_id": self.client_id, "redirect_uri": REDIRECT, "code_verifier": self.verifier}
+        return await self.http.post("/token", data={"grant_type": "authorization_code", **form, **changes})
+
+    async def refresh(self, token: str, **changes: str) -> httpx2.Response:
+        """Ask for the next tokens."""
+        form = {"grant_type": "refresh_token", "client_id": self.client_id, "refresh_token": token}
+        return await self.http.post("/token", data=form | changes)
+
+    async def connect(self, person: Browser, **changes: str) -> dict[str, Any]:
+        """The first tokens, which a person allows."""
+        if not self.client_id:
+            await self.register()
+        answer = await person.allow(self.url(**changes))
+        tokens = await self.token(code=answer["code"])
+        assert tokens.status_code == 200, tokens.text
+        found: dict[str, Any] = tokens.json()
+        return found
+
+    async def may(self, access_token: str) -> bool:
+        """Whether /mcp takes a token."""
+        answer = await self.http.post("/mcp", headers={"Authorization": f"Bearer {access_token}"}, json={})
+        assert answer.status_code in (400, 401, 406), answer.status_code
+        return answer.status_code != 401
 
 
 @dataclass
@@ -257,11 +333,3 @@ async def connected(url: str, provider: OAuthClientProvider, mode: str = "auto")
         Client(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
         yield Tools(client)
-
-
-def query_of(url: str) -> dict[str, list[str]]:
-    """The parameters of a URL."""
-    return parse_qs(urlsplit(url).query)
-
-
-__all__ = ["served"]
