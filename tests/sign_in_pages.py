@@ -9,6 +9,8 @@ HOSTILE = "\"'><script>document.title='taken'</script><img src=x onerror=alert(1
 _FORM = {"csrf": "csrf-1", "next": "/consent?request=r1&x=<y>", "error": ""}
 _WRONG = {"error": "The email or the password is wrong."}
 _SIGN_IN = {**_FORM, "email": "", "allow_sign_up": True, "methods": ["password", "code"]}
+_SIGN_UP = {**_FORM, "name": "Ada", "least": 10}
+_RESET = {"csrf": "csrf-1", "token": "t1", "error": "", "email": "ada@example.com", "least": 10}
 _CONSENT = {
     "csrf": "csrf-1",
     "client_name": "Claude",
@@ -20,7 +22,7 @@ _CONSENT = {
 _SESSION = {
     "id": "s1",
     "clientName": "Claude",
-    "scopes": ["See what you can see", "Write messages and knowledge in your name"],
+    "scopes": ["read", "write"],
     "createdAt": 1_795_770_000_000,
     "lastUsedAt": 1_795_773_600_000,
     "current": False,
@@ -41,11 +43,11 @@ SAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "sign in, code": ("sign_in", _SIGN_IN | {"methods": ["code"], "allow_sign_up": False}),
     "code": ("code", _FORM | {"email": "ada@example.com"}),
     "code, wrong": ("code", _FORM | {"email": "ada@example.com", "error": "That code is wrong or too old."}),
-    "sign up": ("sign_up", _FORM | {"invitation": "i1", "email": "ada@example.com"}),
-    "sign up, no invitation": ("sign_up", _FORM | {"invitation": "", "email": ""}),
+    "sign up": ("sign_up", _SIGN_UP | {"invitation": "i1", "email": "ada@example.com"}),
+    "sign up, no invitation": ("sign_up", _SIGN_UP | {"invitation": "", "email": ""}),
     "sign up, wrong": (
         "sign_up",
-        _FORM | {"invitation": "i1", "email": "ada@example.com", "name": "Ada", "error": "That password is too short."},
+        _SIGN_UP | {"invitation": "i1", "email": "ada@example.com", "error": "That password is too short."},
     ),
     "consent": ("consent", _CONSENT),
     "consent, name only claimed": ("consent", _CONSENT | {"client_host": "", "redirect_host": "app.example:8443"}),
@@ -60,8 +62,8 @@ SAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "account": ("sessions", _ACCOUNT | {"sessions": _SESSIONS}),
     "account, no client": ("sessions", _ACCOUNT | {"sessions": _SESSIONS[2:3]}),
-    "reset": ("reset", {"csrf": "csrf-1", "token": "t1", "error": "", "email": "ada@example.com"}),
-    "reset, wrong": ("reset", {"csrf": "csrf-1", "token": "t1", "error": "That password is too short."}),
+    "reset": ("reset", _RESET),
+    "reset, wrong": ("reset", _RESET | {"error": "That password is too short."}),
     "message": (
         "message",
         {"title": "Password saved", "text": "Sign in with it.", "link": "/sign-in", "link_text": "Sign in"},

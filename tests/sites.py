@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from server.signin.pages import render, style
+from server.signin.pages import icon, render, style
 from tests.sign_in_pages import SAMPLES, hostile
 
 POSTS = ("/sign-in", "/sign-in/code", "/sign-up", "/reset", "/consent", "/account/sign-out", "/account/revoke")
@@ -70,7 +70,7 @@ class Samples:
                 Route("/show/{name}", self._show),
                 Route("/attack/{name}", self._attack),
                 Route("/style.css", self._style),
-                _ICON,
+                Route("/icon.svg", self._icon),
                 *(Route(path, self._post, methods=["POST"]) for path in POSTS),
             ]
         )
@@ -85,6 +85,9 @@ class Samples:
 
     async def _style(self, _: Request) -> Response:
         return style()
+
+    async def _icon(self, _: Request) -> Response:
+        return icon()
 
     async def _post(self, request: Request) -> Response:
         async with request.form() as form:

@@ -66,7 +66,7 @@ class Authorization:
             wanted = self._wanted(request, account)
         except _ForClient as error:
             answer = _answer(uri, site, asked.get("state"), error=error.code, error_description=error.text)
-            return _redirect(answer)
+            return render("leaving", url=answer, client_name=client.name, redirect_host=_host(uri))
         csrf = browser.form_token(
             "consent",
             self._sign_in.clock(),

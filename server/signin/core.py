@@ -32,6 +32,7 @@ DAY_MS = 24 * 60 * MINUTE_MS
 ORDER_SECONDS = 3600.0
 """How often what has expired is dropped."""
 WRONG = "Email or password is wrong."
+STALE_LINK = "This link is not good, or not any more. Ask the owner of this server for another."
 WRONG_CODE = "This code is wrong or has expired."
 
 
@@ -277,6 +278,15 @@ class SignIn:
             raise Refused("This account cannot be made. Ask the owner of this server.")
         return account
 
+    def check_sign_up(self) -> None:
+        """Nothing, if whoever has an address may sign up.
+
+        Raises:
+            Refused: an invitation is needed.
+        """
+        if not self.settings.allow_sign_up:
+            raise Refused("An account needs an invitation. Ask the owner of this server for one.", status=403)
+
     async def ask_to_sign_up(self, email_text: str, name_text: str, password: str, origin: str) -> str:
         """Send a code to who wants an account; the ticket that their browser must show with it.
 
@@ -285,8 +295,7 @@ class SignIn:
         Raises:
             Refused: that is not allowed, or what was typed is not good.
         """
-        if not self.settings.allow_sign_up:
-            raise Refused("An account needs an invitation. Ask the owner of this server for one.", status=403)
+        self.check_sign_up()
         email = email_of(email_text)
         if email is None:
             raise Refused("This is no email address.")
@@ -310,6 +319,17 @@ class SignIn:
 
     # -- a lost password -----------------------------------------------------------------------------------------
 
+    def resetting(self, token: str) -> AuthAccount:
+        """The account that a link of the owner's is for.
+
+        Raises:
+            Refused: the link is not good.
+        """
+        account = self.accounts.resetting(self.clock(), token)
+        if account is None:
+            raise Refused(STALE_LINK)
+        return account
+
     async def reset(self, token: str, password: str, origin: str) -> AuthAccount:
         """The account whose password was changed by a link of the owner's.
 
@@ -317,14 +337,11 @@ class SignIn:
             Refused: the link or the password is not good.
         """
         await self.take(requests("reset", origin))
-        stale = "This link is not good, or not any more. Ask the owner of this server for another."
-        account = self.accounts.resetting(self.clock(), token)
-        if account is None:
-            raise Refused(stale)
+        account = self.resetting(token)
         secret = await self.new_secret(password, account.provider_account_id)
         changed = await self.accounts.reset(self.clock(), token, secret)
         if changed is None:
-            raise Refused(stale)
+            raise Refused(STALE_LINK)
         await note("password changed", member_id=changed.user_id, origin=origin)
         return changed
 

@@ -13,7 +13,7 @@ from starlette.routing import Route, request_response
 from server.config import Settings
 from server.signin.authorize import Authorization
 from server.signin.core import SignIn
-from server.signin.pages import style
+from server.signin.pages import icon, style
 from server.signin.provider import SessionTokens, TokenEndpoints
 from server.signin.registration import Registration
 from server.signin.site import Site
@@ -57,6 +57,7 @@ def routes(sign_in: SignIn) -> list[Route]:
         _page("/account/revoke", views.handler(views.revoke), "POST"),
         _page("/account/sign-out", views.handler(views.sign_out), "POST"),
         _page("/style.css", _style, "GET"),
+        _page("/icon.svg", _icon, "GET"),
     ]
     endpoints = [
         _endpoint("/.well-known/oauth-authorization-server", clients.metadata, "GET"),
@@ -80,3 +81,7 @@ def _endpoint(path: str, handler: Handler, method: str) -> Route:
 
 async def _style(_: Request) -> Response:
     return style()
+
+
+async def _icon(_: Request) -> Response:
+    return icon()

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from storage.auth_tables import AuthAccount, AuthSession
 
 HOUR_MS = 3_600_000
-OPEN = "open"
-"""Stands for an invitation where none is needed."""
 _AFTER = ("/authorize", "/account")
 """Where signing in may lead."""
 Page = Callable[[Request, Browser, str], Awaitable[Response]]
@@ -125,7 +123,9 @@ class Views:
             token, after = request.query_params.get("invitation", ""), _after(request.query_params.get("next", ""))
             found = self._sign_in.accounts.invitation(self._sign_in.clock(), token)
             invited = found if found is not None and found.code is None else None
-            if token and invited is None:
+            if not token:
+                self._sign_in.check_sign_up()
+            elif invited is None:
                 raise Refused("This invitation is not good, or not any more. Ask the owner of this server for another.")
             email, name = (invited.email, invited.name or "") if invited is not None else ("", "")
             return self._ask_to_sign_up(browser, token, after, email, name)
@@ -133,7 +133,7 @@ class Views:
         token, after = _text(form, "invitation"), _after(_text(form, "next"))
         email, name, password = (_text(form, field) for field in ("email", "name", "password"))
         try:
-            if token in ("", OPEN):
+            if not token:
                 ticket = await self._sign_in.ask_to_sign_up(email, name, password, origin)
                 return self._ask_code(browser, email, after, ticket)
             account = await self._sign_in.sign_up(token, email, name, password, origin)
@@ -148,26 +148,36 @@ class Views:
             "sign_up",
             refused,
             csrf=self._token(browser, "sign-up"),
-            invitation=token or (OPEN if self._sign_in.settings.allow_sign_up else ""),
+            invitation=token,
             email=email,
             name=name,
             next=after,
+            least=self._sign_in.settings.password_chars,
         )
 
     async def reset(self, request: Request, browser: Browser, origin: str) -> Response:
         """A new password, by a link of the owner's."""
         if request.method != "POST":
-            token = request.query_params.get("token", "")
-            return self._with_error("reset", None, csrf=self._token(browser, "reset"), token=token)
+            return self._ask_new_password(browser, request.query_params.get("token", ""))
         form = await self._form(request, browser, "reset")
         token = _text(form, "token")
         try:
             await self._sign_in.reset(token, _text(form, "password"), origin)
         except Refused as error:
-            return self._with_error("reset", error, csrf=self._token(browser, "reset"), token=token)
+            return self._ask_new_password(browser, token, error)
         browser.leave()
         text = "Your password is changed, and you are signed out everywhere."
         return render("message", title="Done", text=text, link="/sign-in", link_text="Sign in")
+
+    def _ask_new_password(self, browser: Browser, token: str, refused: Refused | None = None) -> Response:
+        return self._with_error(
+            "reset",
+            refused,
+            csrf=self._token(browser, "reset"),
+            token=token,
+            email=self._sign_in.resetting(token).provider_account_id,
+            least=self._sign_in.settings.password_chars,
+        )
 
     # -- what is signed in where ---------------------------------------------------------------------------------
 

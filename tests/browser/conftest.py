@@ -50,8 +50,11 @@ async def page(chromium: Browser) -> AsyncIterator[Page]:
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type in ("warning", "error"):
-            complaints.append(f"{message.page and message.page.url}: {message.text}")
+        shown = message.page.url if message.page is not None else ""
+        refused = message.location["url"] == shown and " status of 4" in message.text  # a page that says what is wrong
+        over = "net::ERR_CONNECTION_REFUSED" in message.text  # the icon is asked for late, when the test has ended
+        if message.type in ("warning", "error") and not (refused or over):
+            complaints.append(f"{shown}: {message.text}")
 
     context.on("console", heard)
     context.on("weberror", lambda error: complaints.append(str(error.error)))

@@ -21,14 +21,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _HERE = Path(__file__).parent
-_POLICY = "; ".join([
-    "default-src 'none'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "form-action 'self'",  # browsers hold redirects after a post to it too: `leaving` is how one gets to a client
-    "frame-ancestors 'none'",
-    "base-uri 'none'",
-])  # fmt: skip
+# Browsers hold redirects after a post to `form-action` too: the page `leaving` is how one gets to a client.
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Cache-Control": "no-store",
@@ -55,18 +51,32 @@ def render(page: str, /, *, status: int = 200, **values: Any) -> Response:
 
 
 def style() -> Response:
-    """The style sheet. Pages ask for it by its content, so that it may be kept for good."""
+    """The style sheet, for /style.css."""
+    return _kept("style.css", "text/css")
+
+
+def icon() -> Response:
+    """The icon that browsers show with the pages, for /icon.svg."""
+    return _kept("icon.svg", "image/svg+xml")
+
+
+def _kept(name: str, media_type: str) -> Response:
+    """A file beside this one. Pages ask for it by its content, so that it may be kept for good."""
     headers = {
         "Cache-Control": "public, max-age=31536000, immutable",
-        "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
     }
-    return Response(_css(), media_type="text/css", headers=headers)
+    return Response(_content(name), media_type=media_type, headers=headers)
 
 
 @cache
-def _css() -> bytes:
-    return (_HERE / "style.css").read_bytes()
+def _content(name: str) -> bytes:
+    return (_HERE / name).read_bytes()
+
+
+def _address(name: str) -> str:
+    return f"/{name}?v={hashlib.sha256(_content(name)).hexdigest()[:16]}"
 
 
 @cache
@@ -80,7 +90,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["style_path"] = f"/style.css?v={hashlib.sha256(_css()).hexdigest()[:16]}"
+    environment.globals["address"] = _address
     environment.filters["moment"] = _moment
     environment.tests["loopback"] = _is_loopback
     return environment

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
 import jinja2
 import pytest
+from starlette.responses import Response
 
 from server.signin import pages
-from server.signin.pages import render, style
+from server.signin.pages import icon, render, style
 from tests.sign_in_pages import HOSTILE, SAMPLES, hostile
 
 FIELDS = {"email", "password", "code", "name", "csrf", "next", "invitation", "token", "decision", "session"}
@@ -111,10 +113,8 @@ def test_the_headers_allow_nothing_but_the_style_sheet(page: str, values: dict[s
 
 @samples
 def test_a_page_needs_each_of_its_values(page: str, values: dict[str, Any]) -> None:
-    optional = (
-        {"name"} | ({"email"} if page == "reset" else set()) | (set() if values.get("link", True) else {"link_text"})
-    )
-    for missing in set(values) - optional:
+    unused = set() if values.get("link", True) else {"link_text"}
+    for missing in set(values) - unused:
         with pytest.raises(jinja2.UndefinedError, match=missing):
             render(page, **{name: value for name, value in values.items() if name != missing})
 
@@ -124,12 +124,13 @@ def test_every_page_has_a_sample() -> None:
     assert {page for page, _ in SAMPLES.values()} == templates - {"base", "parts"}
 
 
-def test_the_style_sheet_is_asked_for_by_its_content_and_kept() -> None:
-    (link,) = seen(*SAMPLES["reset"]).all("link")
-    assert re.fullmatch(r"/style\.css\?v=[0-9a-f]{16}", link["href"] or "")
-    answer = style()
+@pytest.mark.parametrize(("name", "asset"), [("style.css", style), ("icon.svg", icon)])
+def test_what_a_page_loads_is_asked_for_by_its_content_and_kept(name: str, asset: Callable[[], Response]) -> None:
+    addresses = [link["href"] or "" for link in seen(*SAMPLES["reset"]).all("link")]
+    assert [found for found in addresses if re.fullmatch(rf"/{re.escape(name)}\?v=[0-9a-f]{{16}}", found)]
+    answer = asset()
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert answer.headers["content-type"] == "text/css; charset=utf-8"
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert b"url(" not in answer.body
     assert b"@import" not in answer.body
 

@@ -191,8 +191,10 @@ async def test_an_invitation_of_a_known_user_is_for_that_user(hall: Door) -> Non
 
 async def test_without_an_invitation_nobody_signs_up(hall: Door) -> None:
     browser = hall.browser()
-    await browser.open("/sign-up")
+    assert "invitation" in (await browser.open("/sign-up")).error
+    invitation = await hall.invite("somebody@example.org")
     for token in ("", "open", "guessed"):
+        await browser.open(f"/sign-up?invitation={invitation}")
         page = await browser.send(invitation=token, email="eve@example.org", name="Eve", password=PASSWORD)
         assert "invitation" in page.error
     assert hall.sign_in.accounts.by_email("eve@example.org") is None
@@ -229,16 +231,16 @@ async def test_a_lost_password_is_changed_by_the_owners_link_once(hall: Door, an
     token = await hall.sign_in.accounts.reset_link(hall.clock(), account.id, hall.clock() + 1000)
     browser = hall.browser()
     for old in (stale, "guessed", ""):
-        await browser.open(f"/reset?token={old}")
-        assert "not good" in (await browser.send(password="a whole new password")).error
+        assert "not good" in (await browser.open(f"/reset?token={old}")).error
+        await browser.open(f"/reset?token={token}")
+        assert "not good" in (await browser.send(token=old, password="a whole new password")).error
     await browser.open(f"/reset?token={token}")
     page = await browser.send(password="a whole new password")
     assert "signed out everywhere" in page.text
     assert (await ann.open("/account")).url.endswith("/sign-in?next=/account")
     assert (await hall.browser().sign_in(ann.email)).error == WRONG
     assert (await hall.browser().sign_in(ann.email, "a whole new password")).url.endswith("/account")
-    await browser.open(f"/reset?token={token}")
-    assert "not good" in (await browser.send(password="yet another password")).error
+    assert "not good" in (await browser.open(f"/reset?token={token}")).error
 
 
 async def test_ones_own_sessions_are_listed_and_ended_and_nobody_elses(
