@@ -15,15 +15,22 @@ from server.config import load_settings
 from server.http import serve_http
 from tests.clients import Swarm, Tools
 
+MODERN = "2026-07-28"
+ACCEPT = "application/json, text/event-stream"
+
 
 @contextlib.asynccontextmanager
 async def served(
-    swarm: Swarm, *, no_auth: bool = False, sign_in: dict[str, Any] | None = None, **http: Any
+    swarm: Swarm,
+    *,
+    no_auth: bool = False,
+    oauth: dict[str, Any] | None = None,
+    sign_in: dict[str, Any] | None = None,
+    **http: Any,
 ) -> AsyncIterator[tuple[str, str | None]]:
     """The URL of the swarm over HTTP, and the first token if one was made."""
-    settings = load_settings(
-        swarm.directory, environment=False, overrides={"http": {"port": 0, **http}, "sign_in": sign_in or {}}
-    )
+    overrides = {"http": {"port": 0, **http}, "oauth": oauth or {}, "sign_in": sign_in or {}}
+    settings = load_settings(swarm.directory, environment=False, overrides=overrides)
     ready: asyncio.Future[tuple[str, str | None]] = asyncio.get_running_loop().create_future()
 
     def started(url: str, token: str | None) -> None:
@@ -40,6 +47,34 @@ async def served(
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+def request(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """A request as it goes over the wire."""
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+def with_meta(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with what every request of the stateless era says."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    return {**params, "_meta": meta}
+
+
+async def raw_post(
+    http: httpx2.AsyncClient, url: str, method: str, params: dict[str, Any] | None = None, **headers: str
+) -> httpx2.Response:
+    """One request of the stateless era, without a client's help. Underscores in names of headers are hyphens."""
+    named = {"Mcp-Name": params["name"]} if params and "name" in params else {}
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await http.post(
+        url,
+        json=request(method, with_meta(params or {})),
+        headers={"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named, **given},
+    )
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -28,10 +27,9 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl
 
-from server.config import Settings, load_settings
+from server.config import load_settings
 from server.http import build_app
-from server.signin import SessionTokens, SignIn, routes
-from server.signin.site import Site
+from server.signin import SignIn, opened, routes
 from storage.auth_tables import AuthAccount
 from tests.clients import Swarm, Tools
 
@@ -116,23 +114,15 @@ class Door:
 @contextlib.asynccontextmanager
 async def door(swarm: Swarm, url: str = "http://127.0.0.1:8000/mcp", **sign_in: Any) -> AsyncIterator[Door]:
     """The application with the built-in sign-in in this process, with a clock and a sender of the test's."""
-    settings = sign_in_settings(swarm.directory, **sign_in)
+    http = {"port": 0, "public_url": "" if "//127.0.0.1" in url else url}
+    overrides = {"http": http, "sign_in": {"enabled": True, **LIGHT, **sign_in}}
+    settings = load_settings(swarm.directory, environment=False, overrides=overrides)
     outbox, clock = Outbox(), Clock()
-    opened = SignIn(swarm.service, settings.sign_in, Site.at(url), clock=clock, sender=outbox)
-    await opened.start()
-    swarm.service.verifiers.add(SessionTokens(opened))
-    app = build_app(swarm.service, settings, swarm.service.verifiers, asyncio.Event(), routes(opened))
-    try:
+    async with opened(swarm.service, settings.sign_in, url, clock=clock, sender=outbox) as sign_in:
+        verifiers = swarm.service.verifiers
+        app = build_app(swarm.service, settings, verifiers, asyncio.Event(), url=url, routes=routes(sign_in))
         async with app.router.lifespan_context(app):
-            yield Door(swarm, opened, outbox, clock, app)
-    finally:
-        await opened.stop()
-
-
-def sign_in_settings(directory: Path, **sign_in: Any) -> Settings:
-    """Settings with the built-in sign-in on."""
-    overrides = {"http": {"port": 0}, "sign_in": {"enabled": True, **LIGHT, **sign_in}}
-    return load_settings(directory, environment=False, overrides=overrides)
+            yield Door(swarm, sign_in, outbox, clock, app)
 
 
 class _Forms(HTMLParser):

@@ -2,6 +2,6 @@
 
 from server.signin.core import SignIn
 from server.signin.provider import SessionTokens
-from server.signin.routing import open_sign_in, routes
+from server.signin.routing import opened, routes
 
-__all__ = ["SessionTokens", "SignIn", "open_sign_in", "routes"]
+__all__ = ["SessionTokens", "SignIn", "opened", "routes"]

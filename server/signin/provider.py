@@ -26,6 +26,7 @@ from storage.auth_tables import AuthSession
 from storage.sessions import Issued, Outcome
 
 ACCESS_PREFIX = "one_at_"
+MOST_KEPT = 10_000
 _NEVER = float("inf")
 """Our own clock says what has expired."""
 
@@ -201,6 +202,7 @@ class SessionTokens:
 
     def __init__(self, sign_in: SignIn) -> None:
         self._sign_in = sign_in
+        self._grants: dict[str, Grant] = {}
 
     async def verify(self, token: str) -> Grant | None:
         """What the token allows now, or None. The id of the grant is the session's: renewing a token keeps it."""
@@ -214,7 +216,13 @@ class SessionTokens:
         if account is None or account.disabled_time is not None or not self._is_for_us(session):
             return None
         scopes = allowed_scopes(account) & frozenset(issued.access_scopes or ())
-        return Grant(session.id, session.user_id, scopes, issued.access_expiration_time)
+        grant = Grant(session.id, session.user_id, scopes, issued.access_expiration_time)
+        # A caller's next request is known by the very same grant.
+        if self._grants.get(session.id) != grant:
+            if len(self._grants) >= MOST_KEPT:
+                self._grants.clear()
+            self._grants[session.id] = grant
+        return self._grants[session.id]
 
     def _is_for_us(self, session: AuthSession) -> bool:
         return session.resource is not None and self._sign_in.site.is_own(session.resource)

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from mcp.server.auth.routes import cors_middleware
-from mcp.server.transport_security import RequestBodyLimitMiddleware
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, request_response
+from starlette.routing import Route
 
-from server.config import Settings
+from server.config import SignInSettings
 from server.signin.authorize import Authorization
 from server.signin.core import SignIn
 from server.signin.pages import icon, style
 from server.signin.provider import SessionTokens, TokenEndpoints
 from server.signin.registration import Registration
+from server.signin.senders import Sender
 from server.signin.site import Site
 from server.signin.views import Handler, Views
+from storage.auth_file import now_ms
 
 if TYPE_CHECKING:
     from server.service import Service
 
-BODY_BYTES = 65_536
 
-
-async def open_sign_in(service: Service, settings: Settings, url: str) -> SignIn:
-    """The built-in sign-in of a hub whose /mcp is at `url`. The hub takes its tokens from now on.
+@contextlib.asynccontextmanager
+async def opened(
+    service: Service,
+    settings: SignInSettings,
+    url: str,
+    *,
+    clock: Callable[[], int] = now_ms,
+    sender: Sender | None = None,
+) -> AsyncIterator[SignIn]:
+    """The built-in sign-in of a hub whose /mcp is at `url`. The hub takes its tokens meanwhile.
 
     Raises:
         StorageFault: `auth.duckdb` cannot be used.
     """
-    sign_in = SignIn(service, settings.sign_in, Site.at(url))
+    sign_in = SignIn(service, settings, Site.at(url), clock=clock, sender=sender)
+    tokens = SessionTokens(sign_in)
     await sign_in.start()
     service.sign_in = sign_in
-    service.verifiers.add(SessionTokens(sign_in))
-    return sign_in
+    service.verifiers.add(tokens)
+    try:
+        yield sign_in
+    finally:
+        service.verifiers.remove(tokens)
+        service.sign_in = None
+        with anyio.CancelScope(shield=True):
+            await sign_in.stop()
 
 
 def routes(sign_in: SignIn) -> list[Route]:
@@ -60,23 +76,17 @@ def routes(sign_in: SignIn) -> list[Route]:
         _page("/icon.svg", _icon, "GET"),
     ]
     endpoints = [
-        _endpoint("/.well-known/oauth-authorization-server", clients.metadata, "GET"),
-        _endpoint("/token", tokens.token, "POST"),
-        _endpoint("/revoke", tokens.revoke, "POST"),
+        _page("/.well-known/oauth-authorization-server", clients.metadata, "GET"),
+        _page("/token", tokens.token, "POST"),
+        _page("/revoke", tokens.revoke, "POST"),
     ]
     if sign_in.settings.register_clients:
-        endpoints.append(_endpoint("/register", clients.register, "POST"))
+        endpoints.append(_page("/register", clients.register, "POST"))
     return pages + endpoints
 
 
 def _page(path: str, handler: Handler, *methods: str) -> Route:
-    return Route(path, RequestBodyLimitMiddleware(request_response(handler), BODY_BYTES), methods=list(methods))
-
-
-def _endpoint(path: str, handler: Handler, method: str) -> Route:
-    """For clients, which may be web pages of another host: they send no cookie."""
-    limited = RequestBodyLimitMiddleware(cors_middleware(handler, [method, "OPTIONS"]), BODY_BYTES)
-    return Route(path, limited, methods=[method, "OPTIONS"])
+    return Route(path, handler, methods=list(methods))
 
 
 async def _style(_: Request) -> Response:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-MCP = "/mcp"
+from server.http.addresses import PATH, as_called
+
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -26,7 +27,7 @@ class Site:
     @classmethod
     def at(cls, url: str) -> Site:
         """The site whose /mcp has that URL."""
-        return cls(url, url.removesuffix("/").removesuffix(MCP))
+        return cls(url, url.removesuffix("/").removesuffix(PATH))
 
     @property
     def secure(self) -> bool:
@@ -35,13 +36,7 @@ class Site:
 
     def as_called(self, request: Request) -> Site:
         """The same by the name under which it was called: on this machine there are several for one address."""
-        own, host = urlsplit(self.base), request.headers.get("host", "")
-        called = urlsplit(f"//{host}")
-        try:
-            alias = is_loopback_name(own.hostname) and is_loopback_name(called.hostname) and called.port == own.port
-        except ValueError:
-            return self
-        return Site.at(f"{own.scheme}://{host}{MCP}") if alias else self
+        return Site.at(as_called(self.resource, request.headers.get("host", "")))
 
     def is_own(self, resource: str) -> bool:
         """Whether a resource indicator means this hub's /mcp."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -233,8 +235,22 @@ async def test_the_metadata_says_what_there_is(hall: Door) -> None:
     assert metadata["authorization_response_iss_parameter_supported"]
     for endpoint in ("authorization", "token", "registration", "revocation"):
         assert metadata[f"{endpoint}_endpoint"].startswith("http://127.0.0.1:8000/")
-    for host, issuer in (("localhost:8000", "http://localhost:8000"), ("evil.example.org", "http://127.0.0.1:8000")):
-        assert (await http.get(path, headers={"Host": host})).json()["issuer"] == issuer
+    for host in ("localhost:8000", "[::1]:8000", "127.0.0.1:8000"):
+        assert (await http.get(path, headers={"Host": host})).json()["issuer"] == f"http://{host}"
+    assert (await http.get(path, headers={"Host": "evil.example.org"})).status_code == 421
+
+
+async def test_who_calls_without_a_token_is_told_where_to_sign_in(hall: Door) -> None:
+    http = hall.browser().http
+    for host in ("127.0.0.1:8000", "localhost:8000"):
+        answer = await http.post("/mcp", headers={"Host": host})
+        found = re.search('resource_metadata="([^"]*)"', answer.headers["www-authenticate"])
+        assert found is not None
+        assert found[1] == f"http://{host}/.well-known/oauth-protected-resource/mcp"
+        metadata = (await http.get(urlsplit(found[1]).path, headers={"Host": host})).json()
+        assert metadata["resource"] == f"http://{host}/mcp"
+        assert metadata["authorization_servers"] == [f"http://{host}"]
+        assert metadata["scopes_supported"] == ["read", "write", "analyst"]
 
 
 async def test_what_is_no_token_of_ours_is_nobodys(hall: Door, probe: Program) -> None:
