@@ -305,7 +305,8 @@ class Hub:
         self._endpoint.write(self._data_dir)
         url = self._settings.http.public_url or url
         open_to_all = self._http is not None and self._http.no_auth
-        sys.stdout.write(instructions(self._data_dir, url, token=token, open_to_all=open_to_all))
+        sign_in = self._settings.sign_in.enabled
+        sys.stdout.write(instructions(self._data_dir, url, token=token, open_to_all=open_to_all, sign_in=sign_in))
         sys.stdout.flush()
 
     async def _status(self, _arguments: dict[str, Any], _progress: "Progress") -> dict[str, Any]:

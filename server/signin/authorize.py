@@ -13,7 +13,6 @@ from server.signin.browser import Browser
 from server.signin.clients import BadClient, Client
 from server.signin.core import Refused, SignIn
 from server.signin.limits import requests
-from server.signin.notes import note
 from server.signin.pages import render
 from server.signin.site import Site
 from storage.accounts import USUAL_SCOPES, allowed_scopes
@@ -98,7 +97,7 @@ class Authorization:
         site = self._sign_in.site.as_called(request)
         if form.get("decision") != "allow":
             answer = _answer(asked["uri"], site, asked["state"], error="access_denied", error_description="denied")
-            await note("access denied", member_id=account.user_id, origin=origin, about=asked["client"])
+            await self._sign_in.note("access_deny", member_id=account.user_id, origin=origin, about=asked["client"])
         else:
             code = await self._sign_in.sessions.authorize(
                 self._sign_in.clock(),
@@ -113,7 +112,7 @@ class Authorization:
             )
             await self._sign_in.clients.used(asked["client"])
             answer = _answer(asked["uri"], site, asked["state"], code=code)
-            await note("access allowed", member_id=account.user_id, origin=origin, about=asked["client"])
+            await self._sign_in.note("access_allow", member_id=account.user_id, origin=origin, about=asked["client"])
         return render("leaving", url=answer, client_name=asked["name"], redirect_host=_host(asked["uri"]))
 
     def _account(self, browser: Browser) -> AuthAccount | None:

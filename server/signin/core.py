@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from server.config import SignInSettings
 from server.signin.clients import Clients
 from server.signin.limits import Limit, Limits, TooMany, guesses, requests, tries
-from server.signin.notes import note
 from server.signin.passwords import LONGEST, Busy, Passwords
 from server.signin.people import People, email_of, name_of
 from server.signin.senders import Sender, SendFailed, sender_of
@@ -90,6 +89,18 @@ class SignIn:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.passwords.close()
 
+    async def note(
+        self,
+        action: str,
+        *,
+        member_id: str | None = None,
+        grant_id: str | None = None,
+        origin: str,
+        about: str | None = None,
+    ) -> None:
+        """Tell the log of what happened: never a secret, and never an address that has no account."""
+        logger.info("%s: member %s, grant %s, from %s, about %s", action, member_id, grant_id, origin, about)
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -151,7 +162,9 @@ class SignIn:
         account = self.accounts.by_email(email)
         fits = await self.fits(account.secret if account is not None else None, password[:LONGEST])
         if not fits or account is None or not await self.may_sign_in(account):
-            await note("sign-in refused", member_id=account.user_id if account is not None else None, origin=origin)
+            await self.note(
+                "sign_in_refused", member_id=account.user_id if account is not None else None, origin=origin
+            )
             raise Refused(WRONG)
         await self.limits.passed(self.clock(), email, origin, *limits)
         if account.secret is not None and self.passwords.is_weak(account.secret):
@@ -218,7 +231,7 @@ class SignIn:
         kept = self.accounts.code_of(now, ticket)
         hashed = invitation.code if invitation is not None else kept.code if kept is not None else None
         if not await self.fits(hashed, "".join(code.split())[:LONGEST]):
-            await note("code refused", origin=origin)
+            await self.note("code_refused", origin=origin)
             raise Refused(WRONG_CODE)
         if invitation is not None:
             account = await self._accept(invitation, invitation.name or "", invitation.secret or "")
@@ -342,7 +355,7 @@ class SignIn:
         changed = await self.accounts.reset(self.clock(), token, secret)
         if changed is None:
             raise Refused(STALE_LINK)
-        await note("password changed", member_id=changed.user_id, origin=origin)
+        await self.note("password_reset", member_id=changed.user_id, origin=origin)
         return changed
 
 

@@ -19,7 +19,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.signin.core import SignIn
-from server.signin.notes import note
 from server.verification import Grant
 from storage.accounts import allowed_scopes
 from storage.auth_tables import AuthSession
@@ -120,7 +119,7 @@ class Provider(OAuthAuthorizationServerProvider[_Code, RefreshToken, AccessToken
     async def _answer(self, outcome: Outcome) -> OAuthToken:
         if not isinstance(outcome, Issued):
             if outcome == "misused":
-                await note("session ended: a token or code was shown twice", origin="client")
+                await self._sign_in.note("session_misused", origin="client")
             raise TokenError("invalid_grant", "it was used before, or has expired")
         account = self._sign_in.accounts.of_user(outcome.session.user_id)
         allowed = allowed_scopes(account) if account is not None else frozenset()
@@ -143,7 +142,9 @@ class Provider(OAuthAuthorizationServerProvider[_Code, RefreshToken, AccessToken
         found = self._sessions.access_token(token.token) or self._sessions.refresh_token(token.token)
         if found is not None:
             await self._sessions.end(self._sign_in.clock(), found[0].id)
-            await note("signed out by the client", member_id=found[0].user_id, grant_id=found[0].id, origin="client")
+            await self._sign_in.note(
+                "session_revoke", member_id=found[0].user_id, grant_id=found[0].id, origin="client"
+            )
 
 
 class TokenEndpoints:

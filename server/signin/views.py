@@ -12,7 +12,6 @@ from starlette.responses import RedirectResponse, Response
 
 from server.signin.browser import Browser, Forged
 from server.signin.core import Refused, SignIn
-from server.signin.notes import note
 from server.signin.pages import render
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class Views:
             await self._sign_in.sessions.end(now, browser.session.id)
         until = now + self._sign_in.settings.browser_hours * HOUR_MS
         browser.become(await self._sign_in.sessions.sign_in(now, account.user_id, until))
-        await note("signed in", member_id=account.user_id, origin=origin)
+        await self._sign_in.note("sign_in", member_id=account.user_id, origin=origin)
         return _go(after)
 
     # -- signing up, and a new password --------------------------------------------------------------------------
@@ -197,7 +196,7 @@ class Views:
         account, session = self._account(browser), self._sign_in.sessions.get(_text(form, "session"))
         if account is not None and session is not None and session.user_id == account.user_id:
             await self._sign_in.sessions.end(self._sign_in.clock(), session.id)
-            await note("session ended", member_id=account.user_id, grant_id=session.id, origin=origin)
+            await self._sign_in.note("session_revoke", member_id=account.user_id, grant_id=session.id, origin=origin)
         return _go("/account")
 
     async def sign_out(self, request: Request, browser: Browser, origin: str) -> Response:
@@ -205,7 +204,7 @@ class Views:
         await self._form(request, browser, "account")
         if browser.session is not None:
             await self._sign_in.sessions.end(self._sign_in.clock(), browser.session.id)
-            await note("signed out", member_id=browser.session.user_id, origin=origin)
+            await self._sign_in.note("sign_out", member_id=browser.session.user_id, origin=origin)
         browser.leave()
         text = "You are signed out in this browser. Clients that you connected stay connected."
         return render("message", title="Signed out", text=text, link="/sign-in", link_text="Sign in")
