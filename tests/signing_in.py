@@ -118,11 +118,11 @@ async def door(swarm: Swarm, url: str = "http://127.0.0.1:8000/mcp", **sign_in: 
     overrides = {"http": http, "sign_in": {"enabled": True, **LIGHT, **sign_in}}
     settings = load_settings(swarm.directory, environment=False, overrides=overrides)
     outbox, clock = Outbox(), Clock()
-    async with opened(swarm.service, settings.sign_in, url, clock=clock, sender=outbox) as sign_in:
+    async with opened(swarm.service, settings.sign_in, url, clock=clock, sender=outbox) as found:
         verifiers = swarm.service.verifiers
-        app = build_app(swarm.service, settings, verifiers, asyncio.Event(), url=url, routes=routes(sign_in))
+        app = build_app(swarm.service, settings, verifiers, asyncio.Event(), url=url, routes=routes(found))
         async with app.router.lifespan_context(app):
-            yield Door(swarm, sign_in, outbox, clock, app)
+            yield Door(swarm, found, outbox, clock, app)
 
 
 class _Forms(HTMLParser):

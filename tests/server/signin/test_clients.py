@@ -7,19 +7,14 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from server.signin.clients import BadClient, check_redirect_uri
 from server.signin.documents import BYTES, Documents, NoDocument, is_document_url, is_public
+from tests.certificates import certificate
 from tests.clients import Swarm
 from tests.signing_in import REDIRECT, Browser, Door, Program, door
 
@@ -123,34 +118,6 @@ async def test_registration_can_be_switched_off(swarm: Swarm) -> None:
 # -- descriptions at a URL ---------------------------------------------------------------------------------------------
 
 
-def certificate(place: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """For a server at localhost, and for who trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    path = place / "pair.pem"
-    path.write_bytes(key.private_bytes(encoding, private, serialization.NoEncryption()) + signed.public_bytes(encoding))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(path)
-    client = ssl.create_default_context(cafile=str(path))
-    return server, client
-
-
 class Host:
     """A web server of somebody's. `answers` are by path; `asked` are the paths that were asked for."""
 
@@ -183,7 +150,9 @@ class Host:
 @pytest.fixture
 async def host(hall: Door, tmp_path: Path) -> AsyncIterator[Host]:
     """A web server that the hub trusts and may ask."""
-    server, client = certificate(tmp_path)
+    pem, key = certificate(tmp_path, "localhost")
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(pem))
+    server.load_cert_chain(pem, key)
     found = Host()
     listening = await asyncio.start_server(found.serve, "127.0.0.1", 0, ssl=server)
     found.port = listening.sockets[0].getsockname()[1]
