@@ -3,12 +3,19 @@
 The statements are frozen text, not made from today's declarations; a test holds the two against each other.
 """
 
-from storage.migrations import auth_m001_tables, embeddings_m001_tables, m001_tables, m002_last_mention, m003_audit_log
+from storage.migrations import (
+    auth_m001_tables,
+    auth_m002_sign_in,
+    embeddings_m001_tables,
+    m001_tables,
+    m002_last_mention,
+    m003_audit_log,
+)
 
 MIGRATIONS = (m001_tables, m002_last_mention, m003_audit_log)
 """For `one.duckdb`."""
 
-AUTH_MIGRATIONS = (auth_m001_tables,)
+AUTH_MIGRATIONS = (auth_m001_tables, auth_m002_sign_in)
 """For `auth.duckdb`."""
 
 EMBEDDING_MIGRATIONS = (embeddings_m001_tables,)
