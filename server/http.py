@@ -16,17 +16,18 @@ import uvicorn
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.provider import AccessToken as SdkToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import __version__
 from server.answers import Spliced
+from server.early import Checked
 from server.session import ALL_SCOPES, Session
 from server.verification import Verifiers
 from storage.errors import StorageFault
@@ -34,6 +35,8 @@ from storage.errors import StorageFault
 if TYPE_CHECKING:
     from server.config import Settings
     from server.service import Service
+
+logger = logging.getLogger(__name__)
 
 PATH = "/mcp"
 _VERSION_HEADER = b"mcp-protocol-version"
@@ -49,7 +52,8 @@ class _Eras:
     progress. The handshake era keeps its event streams, which its clients expect.
     """
 
-    def __init__(self, streams: ASGIApp, plain: ASGIApp) -> None:
+    def __init__(self, streams: ASGIApp, plain: ASGIApp, max_body_bytes: int) -> None:
+        self._early = RequestBodyLimitMiddleware(Checked(streams), max_body_bytes)
         self._streams = streams
         self._plain = plain
 
@@ -58,7 +62,7 @@ class _Eras:
         scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         version = next((value for name, value in scope["headers"] if name == _VERSION_HEADER), None)
         if version is None or version in _HANDSHAKE_VERSIONS:
-            await self._streams(scope, receive, send)
+            await self._early(scope, receive, send)
             return
         first = await receive()
         app = self._streams if _PROGRESS in first.get("body", b"") else self._plain
@@ -157,7 +161,7 @@ def build_app(service: Service, settings: Settings, verifiers: Verifiers | None,
         )
         for plain_json in (False, True)
     ]
-    mcp: ASGIApp = _Streams(_Eras(managers[0].handle_request, Spliced(managers[1].handle_request)), ending)
+    mcp: ASGIApp = _Streams(_Eras(managers[0].handle_request, Spliced(managers[1].handle_request), http.max_body_bytes), ending)
     if verifiers is not None:
         backend = BearerAuthBackend(_Verifier(verifiers))
         mcp = AuthenticationMiddleware(RequireAuthMiddleware(_WithSession(mcp), []), backend=backend)
@@ -181,7 +185,10 @@ class _Asgi:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            logger.debug("a client left before it had sent its request")  # there is nobody to answer
 
 
 def _with_ports(host: str) -> list[str]:
@@ -229,7 +236,7 @@ async def serve_http(
         StorageFault: `auth.duckdb` cannot be used, or without a token others than this machine could call.
     """
     for name in ("uvicorn", "mcp"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of each start and session
+        logging.getLogger(name).setLevel(logging.ERROR)  # they tell of each session, and what clients do wrong
     http = settings.http
     if no_auth and not is_loopback(http.host):
         raise StorageFault(f"--no-auth serves this machine only, and {http.host} is reached by others. Leave one out.")

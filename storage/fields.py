@@ -161,6 +161,7 @@ Time = Annotated[
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[float, Sql("DOUBLE")]
 Json = Annotated[Any, Sql("JSON"), AfterValidator(_storable)]
+JsonObject = Annotated[dict[str, Any], Sql("JSON"), AfterValidator(_storable)]
 JsonList = Annotated[list[Any], Sql("JSON"), AfterValidator(_storable)]
 Vector = Annotated[list[float], Sql("FLOAT[]"), AfterValidator(_single_precision)]
 
