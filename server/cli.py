@@ -63,7 +63,17 @@ def _hub(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from server.hub import Http, run
 
-    http = Http(arguments.host, arguments.port, arguments.no_auth)
+    http = Http(
+        arguments.no_auth,
+        {
+            "host": arguments.host,
+            "port": arguments.port,
+            "tls_certificate": arguments.tls_certificate,
+            "tls_key": arguments.tls_key,
+            "behind_proxy": arguments.behind_proxy or None,
+            "public_url": arguments.public_url,
+        },
+    )
     return run(arguments.data, http=http, config=arguments.config)
 
 
@@ -208,6 +218,16 @@ def _add_hub_commands(
     serve = add("serve", "Run the hub in the foreground and serve MCP over HTTP at /mcp. Ctrl-C ends it.")
     serve.add_argument("--host", help="the address to listen on (default: http.host in config.toml, 127.0.0.1)")
     serve.add_argument("--port", type=int, help="the port to listen on (default: http.port in config.toml, 8000)")
+    serve.add_argument(
+        "--tls-certificate", metavar="FILE", type=os.path.abspath, help="speak TLS with this certificate, a PEM file"
+    )
+    serve.add_argument(
+        "--tls-key", metavar="FILE", type=os.path.abspath, help="the certificate's private key, a PEM file"
+    )
+    serve.add_argument(
+        "--behind-proxy", action="store_true", help="a proxy speaks TLS, and nobody else reaches the port"
+    )
+    serve.add_argument("--public-url", metavar="URL", help="the URL by which clients reach /mcp from outside")
     serve.add_argument("--no-auth", action="store_true", help="ask for no token; only on a loopback address")
     serve.add_argument("--config", metavar="FILE", type=Path, help="read this instead of DIR/config.toml")
     status = add("status", "Show the hub that runs on the data directory, where it listens and what it holds.")

@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from server.config_values import Network, Url
+
 if TYPE_CHECKING:
     from storage.sql.limits import Limits
 
@@ -26,6 +28,7 @@ _KINDS = {
     "string_type": "text",
     "string_too_short": "text of at least one character",
     "list_type": "a list",
+    "bool_type": "true or false",
 }
 _MEMORY = re.compile(r"\d+(\.\d+)?\s?[KMGT]i?B", re.IGNORECASE)
 
@@ -71,10 +74,48 @@ class HttpSettings(_Section):
 
     host: Text
     port: Annotated[int, Field(ge=0, le=65535)]
+    tls_certificate: str
+    tls_key: str
+    behind_proxy: bool
+    trusted_proxies: list[Network]
+    public_url: Url
     allowed_hosts: list[Text]
     allowed_origins: list[Text]
     max_body_bytes: Count
+    max_header_bytes: Annotated[int, Field(ge=4096)]
+    max_connections: Count
     max_sessions: Count
+    sessions_per_caller: Count
+    requests_per_minute: Annotated[int, Field(ge=0)]
+    burst_requests: Count
+    concurrent_requests: Count
+    concurrent_waits: Count
+    wrong_tokens_per_minute: Count
+    request_seconds: Seconds
+    keep_alive_seconds: Seconds
+    stalled_seconds: Seconds
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class OauthSettings(_Section):
+    """[oauth]"""
+
+    issuer: Url
+    audience: str
+    jwks_url: Url
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)]
+    user_claim: Text
+    verified_claim: str
+    create_users: bool
+    scope_claims: list[Text]
+    read: list[Text]
+    write: list[Text]
+    analyst: list[Text]
+    admin: list[Text]
+    default_scopes: list[Literal["read", "write", "analyst", "admin"]]
+    leeway_seconds: Annotated[float, Field(ge=0, le=300)]
 
 
 class StorageSettings(_Section):
@@ -144,6 +185,7 @@ class Settings(_Section):
 
     hub: HubSettings
     http: HttpSettings
+    oauth: OauthSettings
     storage: StorageSettings
     analytics: AnalyticsSettings
     cache: CacheSettings
@@ -272,7 +314,7 @@ def _from_text(text: str, kind: Any) -> Any:
         value = text
     if get_origin(kind) is list and not isinstance(value, list):
         return [part.strip() for part in text.split(",") if part.strip()]
-    return value if isinstance(value, str | list) or kind in (int, float) else text
+    return value if isinstance(value, str | list) or kind in (int, float, bool) else text
 
 
 def _nearest(section: str, key: str) -> str | None:

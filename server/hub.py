@@ -41,9 +41,9 @@ class StartFailed(Exception):
 class Http(NamedTuple):
     """What `serve` adds to a hub."""
 
-    host: str | None
-    port: int | None
     no_auth: bool
+    settings: dict[str, Any]
+    """What was given for `[http]`; None is what was not."""
 
 
 def run(data_dir: Path, *, auto: bool = False, http: Http | None = None, config: Path | None = None) -> int:
@@ -99,7 +99,7 @@ def _claim(data_dir: Path, lock: FileLock) -> None:
 def _serve(data_dir: Path, lock: FileLock, *, auto: bool, http: Http | None, config: Path | None) -> int:
     from server.config import SettingsError, load_settings
 
-    overrides = {"http": {"host": http.host, "port": http.port}} if http else {}
+    overrides = {"http": http.settings} if http else {}
     try:
         settings = load_settings(data_dir, config=config, environment=not auto, overrides=overrides)
     except SettingsError as error:
@@ -301,6 +301,7 @@ class Hub:
 
         self._endpoint = self._endpoint._replace(http=url)
         self._endpoint.write(self._data_dir)
+        url = self._settings.http.public_url or url
         open_to_all = self._http is not None and self._http.no_auth
         sys.stdout.write(instructions(self._data_dir, url, token=token, open_to_all=open_to_all))
         sys.stdout.flush()

@@ -26,14 +26,14 @@ from server.binding import BOUND, call, offered
 from server.completions import Completions
 from server.prompts import Prompts
 from server.resources import STATIC, Resources
-from server.session import Session
+from server.session import PLACE, SESSION, Session
 from server.subscriptions import Subscriptions
 from server.timer import Timer
 from server.verification import StoredTokens, Verifiers
 from storage.embedding import EmbeddingError, open_embedder
 from storage.engine import Engine, Options
 from storage.errors import StorageFault
-from storage.tables import User
+from storage.tables import Agent, User
 from storage.tokens import Tokens
 from storage.transaction import Transaction
 from tools_impl import TOOLSETS
@@ -87,7 +87,7 @@ class Service:
         self.owner = owner
         self.receipt_ms = settings.idempotency.keep_days * DAY_MS
         self._memory_limit = settings.storage.duckdb_memory_limit
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._tokens: Tokens | None = None
         self.verifiers = Verifiers()
         self.late_imports = [
@@ -130,12 +130,17 @@ class Service:
     def session(self, ctx: ServerRequestContext[Session, Any]) -> Session:
         """The session of a request: of its HTTP token, or of its connection."""
         scope = getattr(ctx.request, "scope", None)
-        session = scope.get("one.session") if scope is not None else None
+        session = scope.get(SESSION) if scope is not None else None
         return session if session is not None else ctx.lifespan_context
 
     def is_good(self, session: Session) -> bool:
         """Whether the token of a session has not ended. A session without one lasts as long as its connection."""
         return session.grant_id is None or self.verifiers.is_good(session.grant_id)
+
+    async def is_active(self, member_id: str) -> bool:
+        """Whether a user or agent is there and was not deactivated."""
+        row = await self.engine.view().row_anywhere(member_id)
+        return isinstance(row, User | Agent) and row.deactivated_at is None
 
     async def connection(self, hello: Hello) -> Session:
         """The session of a local client.
@@ -170,7 +175,7 @@ class Service:
             StorageFault: `auth.duckdb` cannot be used.
         """
         if self._tokens is None:
-            self._tokens = Tokens.open(self._data_dir, self._memory_limit)
+            self._tokens = Tokens.open(self.data_dir, self._memory_limit)
             self.verifiers.add(StoredTokens(self._tokens))
         return self._tokens
 
@@ -215,6 +220,8 @@ class Service:
             raise MCPError(code=INVALID_PARAMS, message=_unknown_tool(name, session))
         if arguments is not None and not isinstance(arguments, dict):
             raise MCPError(code=INVALID_PARAMS, message="'arguments' must be an object.")
+        if bound.operation.waits and ctx.request is not None and (place := ctx.request.scope.get(PLACE)) is not None:
+            place.wait()
         result = await call(self, session, bound, arguments or {}, meta)
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         slot = ctx.request.scope.get(SLOT) if ctx.request is not None else None

@@ -10,6 +10,10 @@ from storage.view import View
 from tools_impl.access import visible
 from tools_impl.caller import Caller
 
+SESSION = "one.session"
+"""Where the ASGI scope of a request has the session of whoever calls."""
+PLACE = "one.place"
+"""Where it has the request's place among those of its caller, which a call that only waits gives back."""
 ALL_SCOPES = frozenset({"read", "write", "analyst", "admin"})
 
 

@@ -13,20 +13,26 @@ class Grant:
     """What a good token allows.
 
     `id` names it in logs and never tells its text; `member_id` is the user or agent for whom it speaks;
-    `expiration_time` is in epoch ms, None for a token without an end.
+    `expiration_time` is in epoch ms, None for a token without an end. `holder` is the same for tokens that follow
+    one another in one sign-in, so that what one of them began the next goes on with; empty: `id`.
     """
 
     id: str
     member_id: str
     scopes: frozenset[str]
     expiration_time: int | None = None
+    holder: str = ""
+
+
+class Unavailable(Exception):
+    """Whether a token is good cannot be told now. The text is a sentence for people."""
 
 
 class Verifier(Protocol):
     """Knows one kind of token."""
 
     async def verify(self, token: str) -> Grant | None:
-        """What the token allows now; None if it is not of this kind, or worthless."""
+        """What the token allows now; None if it is not of this kind, or worthless. Raises Unavailable."""
         ...
 
     def is_good(self, grant_id: str) -> bool:
@@ -62,8 +68,12 @@ class Verifiers:
         """Take another kind of token."""
         self._verifiers.append(verifier)
 
+    def remove(self, verifier: Verifier) -> None:
+        """Take that kind no more."""
+        self._verifiers.remove(verifier)
+
     async def verify(self, token: str) -> Grant | None:
-        """What the token allows now, or None."""
+        """What the token allows now, or None. Raises Unavailable."""
         for verifier in self._verifiers:
             grant = await verifier.verify(token)
             if grant is not None:

@@ -15,11 +15,17 @@ from server.config import load_settings
 from server.http import serve_http
 from tests.clients import Swarm, Tools
 
+MODERN = "2026-07-28"
+ACCEPT = "application/json, text/event-stream"
+
 
 @contextlib.asynccontextmanager
-async def served(swarm: Swarm, *, no_auth: bool = False, **http: Any) -> AsyncIterator[tuple[str, str | None]]:
+async def served(
+    swarm: Swarm, *, no_auth: bool = False, oauth: dict[str, Any] | None = None, **http: Any
+) -> AsyncIterator[tuple[str, str | None]]:
     """The URL of the swarm over HTTP, and the first token if one was made."""
-    settings = load_settings(swarm.directory, environment=False, overrides={"http": {"port": 0, **http}})
+    overrides = {"http": {"port": 0, **http}, "oauth": oauth or {}}
+    settings = load_settings(swarm.directory, environment=False, overrides=overrides)
     ready: asyncio.Future[tuple[str, str | None]] = asyncio.get_running_loop().create_future()
 
     def started(url: str, token: str | None) -> None:
@@ -36,6 +42,24 @@ async def served(swarm: Swarm, *, no_auth: bool = False, **http: Any) -> AsyncIt
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+async def raw_post(
+    http: httpx2.AsyncClient, url: str, method: str, params: dict[str, Any] | None = None, **headers: str
+) -> httpx2.Response:
+    """One request of the stateless era, without a client's help. Underscores in names of headers are hyphens."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    named = {"Mcp-Name": params["name"]} if params and "name" in params else {}
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await http.post(
+        url,
+        json={"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}},
+        headers={"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named, **given},
+    )
 
 
 def bearer(token: str) -> dict[str, str]:

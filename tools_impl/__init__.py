@@ -49,7 +49,7 @@ class Operation:
     """One tool. `toolset` groups it for `--toolsets`; `acts`: identity matters, so it takes `as`.
 
     `after` may add to the result of a writing operation once it is durable. `acknowledges` lets a reading one take
-    `ack`, which the writer carries out before it reads.
+    `ack`, which the writer carries out before it reads. `waits`: most of its time it has nothing to do.
     """
 
     function: Callable[..., Awaitable[Result]]
@@ -58,6 +58,7 @@ class Operation:
     acts: bool = True
     destructive: bool = False
     idempotent: bool = False
+    waits: bool = False
     after: Callable[[View, Caller, Result], Awaitable[Result]] | None = None
     acknowledges: Callable[[Transaction, Caller, str], Awaitable[Result]] | None = None
 
@@ -75,7 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(send_message, "Send a message"),
     Operation(list_messages, "Read a conversation"),
     Operation(inbox, "What is new", idempotent=True, acknowledges=acknowledge),
-    Operation(wait_for_messages, "Wait for messages"),
+    Operation(wait_for_messages, "Wait for messages", waits=True),
     Operation(hand_over, "Hand work over"),
     Operation(add_knowledge, "Store knowledge", after=with_similar),
     Operation(search_knowledge_by_tag, "Knowledge by tag"),

@@ -22,7 +22,7 @@ VERSIONS = ("", "1", "2024-11-05", "2025-03-26", "2025-06-18", "2099-01-01", "DR
 @dataclass
 class Case:
     """One request. `refused`: the only status that may come. `closes`: the connection may end without an answer.
-    `head_only`: the answer may not end. `sends_no_more`: the server is told that nothing follows.
+    `head_only`: the answer may not end. `bare`: it has no body. `sends_no_more`: the server is told that nothing follows.
     """
 
     kind: str
@@ -30,6 +30,7 @@ class Case:
     caller: Caller | None = None
     refused: int | None = None
     head_only: bool = False
+    bare: bool = False
     sends_no_more: bool = False
     closes: bool = False
     fresh: bool = False
@@ -205,8 +206,8 @@ def _paths(world: World, random: Random) -> Case:
     draft.method, draft.path = random.choice(wires.METHODS), random.choice(wires.PATHS)
     if random.random() < 0.3:
         draft.path += "?" + "&".join(f"a{number}=%00" for number in range(random.choice((1, 2_000))))
-    streams = draft.method == "GET"
-    return Case("", draft.bytes(), caller, head_only=streams or draft.method == "HEAD", fresh=True, closes=True)
+    streams, bare = draft.method == "GET", draft.method == "HEAD"
+    return Case("", draft.bytes(), caller, head_only=streams, bare=bare, fresh=True, closes=True)
 
 
 def _framing(world: World, random: Random) -> Case:

@@ -64,7 +64,7 @@ class Wire:
         # An answer may come, and the connection end, before the whole request is sent.
         sending = asyncio.ensure_future(writer.drain())
         try:
-            return await _read(reader, case.head_only)
+            return await _read(reader, case)
         finally:
             sending.cancel()
             with contextlib.suppress(OSError, asyncio.CancelledError):  # it was refused in the middle
@@ -77,7 +77,7 @@ class Wire:
             self._streams = None
 
 
-async def _read(reader: asyncio.StreamReader, head_only: bool) -> Answer:
+async def _read(reader: asyncio.StreamReader, case: Case) -> Answer:
     status = 100
     headers: dict[str, str] = {}
     while status < 200:
@@ -87,7 +87,7 @@ async def _read(reader: asyncio.StreamReader, head_only: bool) -> Answer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
     answer = Answer(status, headers, ends=headers.get("connection", "").lower() == "close")
     streams = headers.get("content-type", "").startswith("text/event-stream")
-    if status in (204, 304) or (head_only and (streams or status == 200)):
+    if case.bare or status in (204, 304) or (case.head_only and (streams or status == 200)):
         return answer
     if "chunked" in headers.get("transfer-encoding", ""):
         answer.body = await _chunks(reader)

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx2
-import pytest
 
-from server.config import load_settings
-from server.http import is_loopback, serve_http
-from storage.errors import StorageFault
 from tests.clients import Swarm
 from tests.remote import bearer, client, served
 
@@ -93,20 +89,6 @@ async def test_only_known_hosts_and_origins_are_served(swarm: Swarm) -> None:
             ({"Host": "swarm.example.org"}, 400),  # let in; there is no session yet
         ):
             assert (await http.post(url, headers=headers, json=body)).status_code == status
-
-
-async def test_no_auth_is_for_this_machine_only(swarm: Swarm) -> None:
-    settings = load_settings(swarm.directory, environment=False, overrides={"http": {"host": "0.0.0.0", "port": 0}})
-    with pytest.raises(StorageFault, match="--no-auth serves this machine only"):
-        await serve_http(swarm.service, settings, no_auth=True, started=lambda url, token: None)
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("example.org", False)],
-)
-def test_loopback_addresses(host: str, local: bool) -> None:
-    assert is_loopback(host) is local
 
 
 async def test_auth_duckdb_is_readable_by_its_owner_only_and_keeps_no_token(swarm: Swarm, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.session import SESSION
+
 _SESSION_HEADER = "mcp-session-id"
 _NO_JSON = ErrorData(code=PARSE_ERROR, message="The body is not JSON, or nested too deeply.")
 _NO_MESSAGE = ErrorData(
@@ -51,7 +53,7 @@ class Checked:
         request = Request(scope, receive)
         body = await request.body()
         error, number = _read(body)
-        caller, session = scope.get("one.session"), request.headers.get(_SESSION_HEADER)
+        caller, session = scope.get(SESSION), request.headers.get(_SESSION_HEADER)
         grant = caller.grant_id if caller is not None else None
         key = (grant, session, number) if session is not None and number is not None else None
         if key in self._under_way:

@@ -1,0 +1,115 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
+from mcp.server.streamable_http import StreamableHTTPServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+from typing_extensions import override
+
+from server import __version__
+from server.answers import Spliced
+from server.http.addresses import allowed_hosts, allowed_origins, listening_url
+from server.http.bearer import Bearer
+from server.http.gate import Gate
+from server.http.limits import CallerLimits
+from server.http.metadata import Challenge, Resource, metadata_routes
+from server.http.streams import Eras, Streams
+
+if TYPE_CHECKING:
+    from server.config import HttpSettings, Settings
+    from server.service import Service
+    from server.verification import Verifiers
+
+
+def build_app(
+    service: Service,
+    settings: Settings,
+    verifiers: Verifiers | None,
+    ending: asyncio.Event,
+    *,
+    url: str = "",
+    routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The application. Without `verifiers` every caller is the local owner. `ending` ends open streams.
+
+    `url` is where it listens; `routes` are served besides `/mcp`.
+    """
+    http = settings.http
+    resource = _resource(settings, http.public_url or url or listening_url(http, http.port))
+    managers = [_Manager(service, http, plain_json=plain_json) for plain_json in (False, True)]
+    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request), http.max_body_bytes)
+    mcp: ASGIApp = Streams(eras, ending)
+    if verifiers is not None:
+        limited = CallerLimits(mcp, http)
+        mcp = Bearer(limited, verifiers, service.is_active, Challenge(resource), http.wrong_tokens_per_minute)
+    started = time.monotonic()
+
+    async def healthz(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "version": __version__, "uptimeSeconds": int(time.monotonic() - started)})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with managers[0].run(), managers[1].run():
+            yield
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), *([] if verifiers is None else metadata_routes(resource)), *routes],
+        middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
+        lifespan=lifespan,
+    )
+
+
+def _resource(settings: Settings, url: str) -> Resource:
+    oauth = settings.oauth
+    if not oauth.issuer:
+        return Resource(url, [])
+    names = (oauth.read, oauth.write, oauth.analyst, oauth.admin)
+    return Resource(url, [oauth.issuer], [some[0] for some in names if some])
+
+
+class _Manager(StreamableHTTPSessionManager):
+    """The SDK's, in which one caller cannot take all sessions. Host and Origin were checked before."""
+
+    def __init__(self, service: Service, http: HttpSettings, *, plain_json: bool) -> None:
+        super().__init__(
+            service.server,
+            json_response=plain_json,
+            max_request_body_size=http.max_body_bytes,
+            max_sessions=http.max_sessions,
+        )
+        self._most = http.sessions_per_caller
+        self._held: Counter[str | None] = Counter()
+
+    @override
+    def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
+        caller = requestor["subject"] if requestor is not None else None
+        if caller is not None and self._held[caller] >= self._most:
+            return None
+        transport = super()._admit_session(requestor)
+        if transport is not None:
+            self._held[caller] += 1
+        return transport
+
+    @override
+    async def _discard_session(self, session_id: str, transport: StreamableHTTPServerTransport) -> None:
+        owner = self._session_owners.get(session_id)
+        if session_id in self._server_instances:
+            caller = owner["subject"] if owner is not None else None
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
+        await super()._discard_session(session_id, transport)

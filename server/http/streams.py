@@ -1,0 +1,87 @@
+"""Where a request goes by its protocol era, and how open streams end with the server."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mcp.server.transport_security import RequestBodyLimitMiddleware
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.http.early import Checked
+from server.http.gate import HEADERS
+
+_VERSION = b"mcp-protocol-version"
+_METHOD = b"mcp-method"
+_PROGRESS = b'"progressToken"'
+_HANDSHAKE_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+
+
+def is_stream(scope: Scope) -> bool:
+    """Whether a request asks to hear of changes, for as long as its client wants."""
+    headers: dict[bytes, bytes] = scope[HEADERS]
+    return scope["method"] == "GET" or headers.get(_METHOD) == b"subscriptions/listen"
+
+
+class Eras:
+    """Routes a request to the manager of its protocol era.
+
+    Requests of the stateless era are answered in plain JSON, which costs half as much, unless they ask to hear of
+    progress. The handshake era keeps its event streams, which its clients expect.
+    """
+
+    def __init__(self, streams: ASGIApp, plain: ASGIApp, max_body_bytes: int) -> None:
+        self._early = RequestBodyLimitMiddleware(Checked(streams), max_body_bytes)
+        self._streams = streams
+        self._plain = plain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        version = scope[HEADERS].get(_VERSION)
+        if version is None or version in _HANDSHAKE_VERSIONS:
+            await self._early(scope, receive, send)
+            return
+        first = await receive()
+        app = self._streams if _PROGRESS in first.get("body", b"") else self._plain
+        unread = [first]
+
+        async def replayed() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await app(scope, replayed, send)
+
+
+class Streams:
+    """Ends the streams on which clients hear of changes when the server ends. It would wait for their clients."""
+
+    def __init__(self, app: ASGIApp, ending: asyncio.Event) -> None:
+        self._app = app
+        self._ending = ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if is_stream(scope):
+            await self._stream(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unfinished = False
+
+        async def receive_or_end() -> Message:
+            received, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+            try:
+                await asyncio.wait({received, ended}, return_when=asyncio.FIRST_COMPLETED)
+                return received.result() if received.done() else {"type": "http.disconnect"}
+            finally:
+                received.cancel()
+                ended.cancel()
+
+        async def watch(message: Message) -> None:
+            nonlocal unfinished
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
+            await send(message)
+
+        await self._app(scope, receive_or_end, watch)
+        if unfinished and self._ending.is_set():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
