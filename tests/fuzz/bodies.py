@@ -107,6 +107,8 @@ def tool_call(world: World, random: Random) -> dict[str, Any]:
     given = arguments(random, world.schemas[name], world.ids)
     if name == "wait_for_messages" and isinstance(given, dict):  # nobody writes to those who wait
         given["timeoutSeconds"] = random.choice((0, 0.01, -1, "x", 10**9, None if random.random() < 0.001 else 0))
+    if name == "delete" and isinstance(given, dict) and given.get("id") in world.kept:
+        given["id"] = "user_0"  # their tokens would end with them
     params: dict[str, Any] = {"name": name, "arguments": given}
     if random.random() < 0.05:
         params["_meta"] = {"progressToken": random.choice(IDS)}

@@ -216,7 +216,8 @@ def _framing(world: World, random: Random) -> Case:
     caller = world.caller(random)
     message = bodies.with_envelope(bodies.tool_call(world, random))
     draft = _modern(world, caller, message, bodies.encoded(random, message))
-    return Case("", wires.misframed(random, draft), caller, sends_no_more=True, fresh=True, closes=True)
+    ends = random.random() < 0.9
+    return Case("", wires.misframed(random, draft), caller, sends_no_more=ends, fresh=True, closes=True)
 
 
 def _oversized(world: World, random: Random) -> Case:

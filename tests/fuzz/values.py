@@ -140,11 +140,13 @@ def arguments(random: Random, schema: dict[str, Any], ids: Sequence[str]) -> Any
 
 
 def written(random: Random, text: str) -> str:
-    """JSON with what stands for the deepest and the largest put in."""
-    while f'"{DEEP}"' in text:
+    """JSON with what stands for the deepest and the largest put in, once each: a body has its limits."""
+    if DEEP in text:
         levels = random.choice(LEVELS)
         opened, closed = random.choice((("[", "]"), ('{"a":', "}")))
-        text = text.replace(f'"{DEEP}"', opened * levels + "1" + closed * levels, 1)
-    while f'"{HUGE}"' in text:
-        text = text.replace(f'"{HUGE}"', random.choice("-1") + "7" * random.choice(DIGITS), 1)
+        deepest = opened * levels + "1" + closed * levels
+        text = text.replace(f'"{DEEP}"', deepest, 1).replace(f'"{DEEP}"', "[[]]")
+    if HUGE in text:
+        huge = random.choice("-1") + "7" * random.choice(DIGITS)
+        text = text.replace(f'"{HUGE}"', huge, 1).replace(f'"{HUGE}"', "-1")
     return text

@@ -24,6 +24,13 @@ MARKER = "zanzibarquux"
 """In each text that is private."""
 CANARY = "It sings."
 _MAX_BODY = 4 * 1024 * 1024
+_SETTINGS = """
+[http]
+requests_per_minute = 0
+wrong_tokens_per_minute = 1000000
+request_seconds = 3.0
+"""
+"""Limits would keep hostile requests from what is behind them; and nobody waits long for the end of a request."""
 
 
 @dataclass
@@ -43,6 +50,7 @@ class World:
     owner_id: str
     canary: str
     ids: list[str]
+    kept: list[str]
     tools: list[str]
     prompts: list[str]
     schemas: dict[str, dict[str, Any]]
@@ -73,6 +81,8 @@ class World:
 
 async def prepare(directory: Path) -> World:
     """Fill a data directory."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / "config.toml").write_text(_SETTINGS)
     async with Swarm(directory) as swarm:
         owner = swarm.owner
         email = f"{MARKER}@example.org"
@@ -82,6 +92,8 @@ async def prepare(directory: Path) -> World:
         await owner("send_message", conversationId=canary, content=CANARY)
         stranger, tools = await swarm.user("Stranger")
         own = await one_of_each(swarm, tools, stranger, "own")
+        keeper = (await swarm.user("Keeper"))[1]
+        agent = (await keeper("create_agent", name="Kept", description="It stays.", kind="user_agent"))["_id"]
         listed = (await owner.client.list_tools()).tools
         prompts = (await owner.client.list_prompts()).prompts
         tokens = await swarm.service.tokens()
@@ -93,12 +105,13 @@ async def prepare(directory: Path) -> World:
         await tokens.revoke(row.id)
         schemas = {tool.name: tool.input_schema for tool in listed}
         everybody = [await token(stranger, ["read", "write"]), await token(stranger, ["read"])]
-        everybody.append(await token(own["agents"], ["read", "write"]))
+        everybody.append(await token(agent, ["read", "write"]))
         return World(
             directory=directory,
             owner_id=swarm.service.owner.id,
             canary=canary,
-            ids=sorted({swarm.service.owner.id, canary, *rows.values(), *own.values()}),
+            ids=sorted({swarm.service.owner.id, canary, agent, *rows.values(), *own.values()}),
+            kept=[stranger, agent],
             tools=sorted(schemas),
             prompts=[prompt.name for prompt in prompts],
             schemas=schemas,
