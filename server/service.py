@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-from collections.abc import AsyncIterator, Callable
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from typing_extensions import override
 from server import __version__
 from server.answers import ANSWER, SLOT, json_form, wire_form
 from server.binding import BOUND, call, offered
+from server.call_log import set_level, tell
 from server.completions import Completions
 from server.prompts import Prompts
 from server.resources import STATIC, Resources
@@ -120,6 +123,7 @@ class Service:
         self.server.add_notification_handler(
             "notifications/initialized", types.NotificationParams, self.subscriptions.initialized
         )
+        self.server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
         # Outermost, and the whole of a tool call: results are made once, in their wire form.
         self.server.middleware.insert(0, self._tools)
 
@@ -210,7 +214,10 @@ class Service:
         )
 
     async def _tools(self, ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method != "tools/call" or ctx.request_id is None:
+        if ctx.request_id is None:
+            return await call_next(ctx)
+        if ctx.method != "tools/call":
+            _check_text(ctx.params)
             return await call_next(ctx)
         params = ctx.params or {}
         name, arguments, meta = params.get("name"), params.get("arguments"), params.get("_meta")
@@ -220,9 +227,13 @@ class Service:
             raise MCPError(code=INVALID_PARAMS, message=_unknown_tool(name, session))
         if arguments is not None and not isinstance(arguments, dict):
             raise MCPError(code=INVALID_PARAMS, message="'arguments' must be an object.")
+        if meta is not None and not isinstance(meta, dict):
+            raise MCPError(code=INVALID_PARAMS, message="'_meta' must be an object.")
         if bound.operation.waits and ctx.request is not None and (place := ctx.request.scope.get(PLACE)) is not None:
             place.wait()
+        began = time.perf_counter()
         result = await call(self, session, bound, arguments or {}, meta)
+        await tell(ctx, bound.operation.name, time.perf_counter() - began, result)
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         slot = ctx.request.scope.get(SLOT) if ctx.request is not None else None
         if slot is not None and modern:
@@ -250,6 +261,14 @@ class Service:
 def _schema_of(name: str) -> dict[str, Any] | None:
     bound = BOUND.get(name)
     return bound.tool.input_schema if bound is not None else None
+
+
+def _check_text(params: Mapping[str, Any] | None) -> None:
+    """Refuse half characters, which can be neither stored nor looked for. The arguments of tools say so themselves."""
+    try:
+        json.dumps(params, ensure_ascii=False, default=str).encode()
+    except (ValueError, RecursionError):
+        raise MCPError(code=INVALID_PARAMS, message="Parameters must be Unicode text, and not nested deeply.") from None
 
 
 def _unknown_tool(name: object, session: Session) -> str:

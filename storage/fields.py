@@ -71,7 +71,9 @@ def time_of(value: object, zone: tzinfo | None) -> int:
     Raises:
         ValueError: it is neither, or a local time that the clock skips. The text says which.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _representable(value)
+    if isinstance(value, float) and math.isfinite(value):
         return _representable(int(value))
     text = value.strip() if isinstance(value, str) else ""
     try:

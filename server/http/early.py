@@ -23,7 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.session import SESSION
 
 _SESSION_HEADER = "mcp-session-id"
-_NO_JSON = ErrorData(code=PARSE_ERROR, message="The body is not JSON, or nested too deeply.")
+_NO_JSON = ErrorData(
+    code=PARSE_ERROR, message="The body is not JSON in UTF-8, has half characters, or is nested too deeply."
+)
 _NO_MESSAGE = ErrorData(
     code=INVALID_REQUEST,
     message="The body must be one JSON-RPC 2.0 message: a request, a notification or an answer. Batches are not taken.",

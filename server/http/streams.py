@@ -8,11 +8,13 @@ from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.call_log import LOG_LEVEL_META
 from server.http.early import Checked
 from server.http.gate import HEADERS
 
 _VERSION = b"mcp-protocol-version"
 _METHOD = b"mcp-method"
+_STREAM = b"text/event-stream"
 _PROGRESS = b'"progressToken"'
 _HANDSHAKE_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
@@ -27,7 +29,7 @@ class Eras:
     """Routes a request to the manager of its protocol era.
 
     Requests of the stateless era are answered in plain JSON, which costs half as much, unless they ask to hear of
-    progress. The handshake era keeps its event streams, which its clients expect.
+    progress or for logs. The handshake era keeps its event streams, which its clients expect.
     """
 
     def __init__(self, streams: ASGIApp, plain: ASGIApp, max_body_bytes: int) -> None:
@@ -42,7 +44,8 @@ class Eras:
             await self._early(scope, receive, send)
             return
         first = await receive()
-        app = self._streams if _PROGRESS in first.get("body", b"") else self._plain
+        body, takes_streams = first.get("body", b""), _STREAM in scope[HEADERS].get(b"accept", b"")
+        app = self._streams if takes_streams and (_PROGRESS in body or LOG_LEVEL_META in body) else self._plain
         unread = [first]
 
         async def replayed() -> Message:

@@ -65,7 +65,6 @@ def register(service: Service) -> None:
     _before(service, "resources/unsubscribe", types.UnsubscribeRequestParams, _follow)
     _before(service, "prompts/get", types.GetPromptRequestParams, _get)
     _before(service, "completion/complete", types.CompleteRequestParams, _complete)
-    server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _set_level)
 
 
 def _before(service: Service, method: str, params_type: type[P], ours: Handler[P]) -> None:
@@ -87,8 +86,9 @@ def _more(service: Service, method: str, field: str, ours: list[Any]) -> None:
 
     async def handle(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
         result = await product.handler(ctx, params)
-        first = params.cursor is None
-        return result.model_copy(update={field: [*ours, *getattr(result, field)]}) if first else result
+        if params.cursor is not None or not isinstance(result, types.PaginatedResult):
+            return result
+        return result.model_copy(update={field: [*ours, *getattr(result, field)]})
 
     service.server.add_request_handler(method, types.PaginatedRequestParams, handle)
 
@@ -110,7 +110,7 @@ def _template() -> types.ResourceTemplate:
     return types.ResourceTemplate(uri_template=TEMPLATE, name="template", mime_type="application/json")
 
 
-async def _read(_: Context, params: types.ReadResourceRequestParams) -> HandlerResult:
+async def _read(__: Context, params: types.ReadResourceRequestParams) -> HandlerResult:
     uri = str(params.uri)
     before, _, after = TEMPLATE.partition("{id}")
     content: types.TextResourceContents | types.BlobResourceContents
@@ -172,7 +172,3 @@ async def _complete(_: Context, params: types.CompleteRequestParams) -> HandlerR
     if not isinstance(params.ref, types.PromptReference) or params.ref.name not in PROMPTS:
         return None
     return types.CompleteResult(completion=types.Completion(values=[f"{params.argument.value}-value"], total=1))
-
-
-async def _set_level(_: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
-    return types.EmptyResult()

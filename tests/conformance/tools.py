@@ -38,7 +38,7 @@ def _always(*content: types.ContentBlock | str, is_error: bool = False) -> Tool:
     return tool
 
 
-# -- what a tool says while it works -------------------------------------------------------------------------------------
+# -- what a tool says while it works ---------------------------------------------------------------------------------
 
 
 async def _log(ctx: Context, text: str) -> None:
@@ -67,12 +67,14 @@ async def _closes_its_stream(ctx: Context, _: Params) -> HandlerResult:
     return _said("Reconnected.")
 
 
-# -- what a tool asks of a client of the handshake era -------------------------------------------------------------------
+# -- what a tool asks of a client of the handshake era ---------------------------------------------------------------
 
 
 def _requires(ctx: Context, **capabilities: Any) -> None:
     declared = ctx.session.client_capabilities
-    missing = {name: {} for name in capabilities if declared is None or getattr(declared, name) is None}
+    missing: dict[str, dict[str, Any]] = {
+        name: {} for name in capabilities if declared is None or getattr(declared, name) is None
+    }
     if missing:
         text = f"This needs a client with {', '.join(missing)}."
         data = {"requiredCapabilities": missing}
@@ -115,12 +117,16 @@ ENUMS: dict[str, Any] = {
 }
 
 
-# -- what a tool asks of a client of the stateless era -------------------------------------------------------------------
+# -- what a tool asks of a client of the stateless era ---------------------------------------------------------------
 
 _NAME = question("What is your name?", name="string")
 _CAPITAL = sampling("What is the capital of France?", 100)
 _ROOTS = types.ListRootsRequest(params=types.RequestParams())
-_NEEDS = {types.ElicitRequest: "elicitation", types.CreateMessageRequest: "sampling", types.ListRootsRequest: "roots"}
+_NEEDS: dict[type[Any], str] = {
+    types.ElicitRequest: "elicitation",
+    types.CreateMessageRequest: "sampling",
+    types.ListRootsRequest: "roots",
+}
 _ANSWERS: dict[type[Any], tuple[type[Any], ...]] = {
     types.ElicitRequest: (types.ElicitResult,),
     types.CreateMessageRequest: (types.CreateMessageResult, types.CreateMessageResultWithTools),
@@ -148,7 +154,7 @@ async def _asks_what_it_may(ctx: Context, params: Params) -> HandlerResult:
     if params.input_responses:
         return _said("Thank you.")
     declared = ctx.session.client_capabilities
-    wanted = {"user_name": _NAME, "capital_question": _CAPITAL}
+    wanted: dict[str, types.InputRequest] = {"user_name": _NAME, "capital_question": _CAPITAL}
     asked = {key: one for key, one in wanted.items() if getattr(declared, _NEEDS[type(one)], None) is not None}
     return types.InputRequiredResult(input_requests=asked) if asked else _said("There is nobody to ask.")
 
@@ -211,7 +217,9 @@ def triggers(service: Service) -> dict[str, Tool]:
 
     async def change_prompts(_: Context, __: Params) -> HandlerResult:
         async def request(tx: Transaction) -> Prompt:
-            return tx.insert(Prompt, title="Another", template="Say so.", step="Foundation", created_by=service.owner.id)
+            return tx.insert(
+                Prompt, title="Another", template="Say so.", step="Foundation", created_by=service.owner.id
+            )
 
         await service.engine.writer.run(request)
         return _said("There is one more prompt.")

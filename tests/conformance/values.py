@@ -19,7 +19,8 @@ _PIXEL += _chunk(b"IDAT", zlib.compress(b"\0\xff\0\0")) + _chunk(b"IEND", b"")
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + _PIXEL).decode()
 """One red pixel."""
 WAV = base64.b64encode(
-    struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 38, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", 2) + b"\x80\x80"
+    struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 38, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", 2)
+    + b"\x80\x80"
 ).decode()
 """Two samples of silence."""
 IMAGE = types.ImageContent(type="image", data=PNG, mime_type="image/png")

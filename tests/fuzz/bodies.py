@@ -15,7 +15,23 @@ _META = {
     "io.modelcontextprotocol/clientInfo": {"name": "fuzz", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-IDS: tuple[Any, ...] = (None, -1, 0, 1.5, 2**64, "", "x" * 10_000, "\ud800", "\0", [], {}, True, DEEP, HUGE, float("nan"))
+IDS: tuple[Any, ...] = (
+    None,
+    -1,
+    0,
+    1.5,
+    2**64,
+    "",
+    "x" * 10_000,
+    "\ud800",
+    "\0",
+    [],
+    {},
+    True,
+    DEEP,
+    HUGE,
+    float("nan"),
+)
 METHODS = (
     "tools/list",
     "resources/list",
@@ -141,8 +157,14 @@ def other_method(world: World, random: Random) -> dict[str, Any]:
         case "prompts/get":
             params = {"name": name, "arguments": values}
         case "completion/complete":
-            prompt, resource = {"type": "ref/prompt", "name": name}, {"type": "ref/resource", "uri": random.choice(URIS)}
-            argument = {"name": random.choice(("id", "agentId", "x")), "value": random.choice((row_id, nonsense(random)))}
+            prompt, resource = (
+                {"type": "ref/prompt", "name": name},
+                {"type": "ref/resource", "uri": random.choice(URIS)},
+            )
+            argument = {
+                "name": random.choice(("id", "agentId", "x")),
+                "value": random.choice((row_id, nonsense(random))),
+            }
             params = {"ref": random.choice((prompt, resource, nonsense(random))), "argument": argument}
         case _:
             params = {"cursor": cursor} if random.random() < 0.8 else {"x": nonsense(random)}
@@ -221,7 +243,9 @@ def broken(random: Random, body: bytes) -> bytes:
         case 4:
             return body.decode("utf-8", "replace").encode(random.choice(("utf-16", "utf-32")))
         case 5:
-            return random.choice((b"", b"null", b"1", b'"x"', b"[", b"{", b"]", b"\0", b"NaN", b"{}", b"[]", b"\xff" * 99))
+            return random.choice(
+                (b"", b"null", b"1", b'"x"', b"[", b"{", b"]", b"\0", b"NaN", b"{}", b"[]", b"\xff" * 99)
+            )
         case 6:
             return body + body
         case 7:

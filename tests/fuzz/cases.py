@@ -1,4 +1,4 @@
-"""Hostile requests, each made of a seed and a number only: the bytes as they go over the wire, and what must come back."""
+"""Hostile requests, each made of a seed and a number only: the bytes that go over the wire, and what must come back."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ from tests.fuzz.world import Caller, World
 JSON = "application/json"
 BOTH = f"{JSON}, text/event-stream"
 MODERN, EARLY = "2026-07-28", "2025-11-25"
-VERSIONS = ("", "1", "2024-11-05", "2025-03-26", "2025-06-18", "2099-01-01", "DRAFT", "2026-07-28 ", "\xff", "9" * 3_000)
+VERSIONS = (
+    "",
+    "1",
+    "2024-11-05",
+    "2025-03-26",
+    "2025-06-18",
+    "2099-01-01",
+    "DRAFT",
+    "2026-07-28 ",
+    "\xff",
+    "9" * 3_000,
+)
 
 
 @dataclass
 class Case:
     """One request. `refused`: the only status that may come. `closes`: the connection may end without an answer.
-    `head_only`: the answer may not end. `bare`: it has no body. `sends_no_more`: the server is told that nothing follows.
+    `head_only`: the answer may not end. `bare`: it has no body. `sends_no_more`: the server is told that
+    nothing follows.
     """
 
     kind: str
@@ -57,7 +69,7 @@ class Draft:
 
 def case(world: World, seed: int, number: int) -> Case:
     """The request of that number."""
-    random = Random(f"{seed}/{number}")  # noqa: S311
+    random = Random(f"{seed}/{number}")
     kind, make = random.choices(KINDS, WEIGHTS)[0]
     made = make(world, random)
     made.kind = kind

@@ -14,6 +14,7 @@ from tests.fuzz.world import World
 OURS = re.compile(r"Traceback \(most recent|File \"[^\"]+\", line|site-packages|pydantic|Input should be|\.py\b")
 """What only our own code, or a library's, would say."""
 INTERNAL = -32603
+_LINES = re.compile(r"\r\n|\r|\n")
 _LIMITS = re.compile("Too many")
 
 
@@ -38,7 +39,7 @@ def _protocol(case: Case, answer: Answer, text: str) -> Iterator[str]:
     if kind.startswith("application/json") and text:
         messages = [text]
     elif kind.startswith("text/event-stream"):
-        messages = [line[5:] for line in text.splitlines() if line.startswith("data:") and line[5:].strip()]
+        messages = [line[5:] for line in _LINES.split(text) if line.startswith("data:") and line[5:].strip()]
     else:
         return
     for one in messages:
@@ -56,9 +57,8 @@ def _message(case: Case, answer: Answer, message: dict[str, Any]) -> Iterator[st
     if isinstance(error, dict):
         if error.get("code") in (INTERNAL, 0) and not _LIMITS.search(str(error.get("message"))):
             yield f"an error of the server's own: {json.dumps(error)[:300]}"
-    elif answer.status == 200 and case.request_id is not None and "method" not in message:
-        if message.get("id", case.request_id) != case.request_id:
-            yield f"the answer is to {message['id']!r} instead of {case.request_id!r}"
+    elif case.request_id is not None and "method" not in message and message.get("id") != case.request_id:
+        yield f"the answer is to {message.get('id')!r} instead of {case.request_id!r}"
 
 
 def _no_number(text: str) -> None:

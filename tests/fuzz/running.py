@@ -50,37 +50,42 @@ async def run(place: Path, numbers: range, seed: int) -> Outcome:
     """Send the requests of those numbers to a server of its own."""
     world = await prepare(place / "data")
     log = place / "serve.log"
-    outcome = Outcome()
     with serving(world, log) as process:
-        async with sessions(world), httpx2.AsyncClient(timeout=SECONDS) as http:
-            hub = psutil.Process(world.pid)
-            before, began = hub.memory_info().rss, time.monotonic()
-            await _send_all(world, numbers, seed, outcome, http)
-            outcome.seconds = time.monotonic() - began
-            if not await sings(world, http):
-                outcome.findings.append("the canary does not sing any more")
-            outcome.memory = before, hub.memory_info().rss
+        hub = psutil.Process(world.pid)
+        before = hub.memory_info().rss
+        outcome = await send_all(world, numbers, seed)
+        outcome.memory = before, hub.memory_info().rss
         if process.poll() is not None:
             outcome.findings.append(f"the hub ended with {process.returncode}")
     for one in (log, world.directory / "hub.log"):
-        said = one.read_text(errors="replace") if one.exists() else ""
-        if "Traceback" in said:
-            at = said.index("Traceback")
-            outcome.findings.append(f"{one.name} has {said.count('Traceback')} tracebacks: {said[max(0, at - 300) : at + 3000]}")
-        outcome.findings += [f"{one.name} has a secret" for secret in world.secrets[:-2] if secret in said]
+        outcome.findings += _bad_lines(world, one)
     return outcome
 
 
-async def _send_all(world: World, numbers: range, seed: int, outcome: Outcome, http: httpx2.AsyncClient) -> None:
-    waiting = iter(numbers)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
-            group.create_task(_send(world, waiting, seed, outcome, http))
+def _bad_lines(world: World, log: Path) -> list[str]:
+    said = log.read_text(errors="replace") if log.exists() else ""
+    found = [f"{log.name} has a secret" for secret in world.private if secret in said]
+    if "Traceback" in said:
+        at = said.index("Traceback")
+        found.append(f"{log.name} has {said.count('Traceback')} tracebacks: {said[max(0, at - 300) : at + 3000]}")
+    return found
 
 
-async def _send(
-    world: World, numbers: Iterator[int], seed: int, outcome: Outcome, http: httpx2.AsyncClient
-) -> None:
+async def send_all(world: World, numbers: range, seed: int) -> Outcome:
+    """Send the requests of those numbers to the server of a world."""
+    outcome, waiting = Outcome(), iter(numbers)
+    async with sessions(world), httpx2.AsyncClient(timeout=SECONDS) as http:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONNECTIONS):
+                group.create_task(_send(world, waiting, seed, outcome, http))
+        outcome.seconds = time.monotonic() - began
+        if not await sings(world, http):
+            outcome.findings.append("the canary does not sing any more")
+    return outcome
+
+
+async def _send(world: World, numbers: Iterator[int], seed: int, outcome: Outcome, http: httpx2.AsyncClient) -> None:
     wire = Wire(world.port)
     for number in numbers:
         if len(outcome.findings) >= MOST_FINDINGS:

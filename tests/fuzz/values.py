@@ -50,7 +50,7 @@ TEXTS: tuple[str, ...] = (
     "conv_99999999999999999999999",
     "msg_" + "1" * 300,
     "_",
-    "user_١",
+    "user_\u0661",
     "__proto__",
 )
 NUMBERS: tuple[Any, ...] = (

@@ -87,7 +87,7 @@ async def _read(reader: asyncio.StreamReader, case: Case) -> Answer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
     answer = Answer(status, headers, ends=headers.get("connection", "").lower() == "close")
     streams = headers.get("content-type", "").startswith("text/event-stream")
-    if case.bare or status in (204, 304) or (case.head_only and (streams or status == 200)):
+    if case.bare or status in (204, 304) or (case.head_only and streams):
         return answer
     if "chunked" in headers.get("transfer-encoding", ""):
         answer.body = await _chunks(reader)

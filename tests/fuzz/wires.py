@@ -38,9 +38,32 @@ PATHS = (
     "/mcp#x",
     "/mcp?%",
 )
-HOSTS = ("evil.example.org", "", "localhost:99999", "127.0.0.1.evil.example.org", "[::1", "a" * 5_000, "127.0.0.1:80, x", "\xff")
-ORIGINS = ("http://evil.example.org", "null", "", "file://", "http://localhost.evil.example.org", "http://" + "a" * 9_000)
-TYPES = ("text/plain", "", "application/json; charset=utf-7", "multipart/form-data; boundary=x", "application/xml", "json")
+HOSTS = (
+    "evil.example.org",
+    "",
+    "localhost:99999",
+    "127.0.0.1.evil.example.org",
+    "[::1",
+    "a" * 5_000,
+    "127.0.0.1:80, x",
+    "\xff",
+)
+ORIGINS = (
+    "http://evil.example.org",
+    "null",
+    "",
+    "file://",
+    "http://localhost.evil.example.org",
+    "http://" + "a" * 9_000,
+)
+TYPES = (
+    "text/plain",
+    "",
+    "application/json; charset=utf-7",
+    "multipart/form-data; boundary=x",
+    "application/xml",
+    "json",
+)
 ACCEPTS = ("", "*/*", "text/html", "application/json", "text/event-stream", ";q=0", "application/json;q=0", "," * 5_000)
 VERSIONS = ("", "1", "2024-11-05", "2025-03-26", "2025-11-25", "2099-01-01", "DRAFT", "\xff", "9" * 3_000)
 
@@ -95,13 +118,17 @@ def misframed(random: Random, draft: Draft) -> bytes:
             draft.headers += [("Content-Length", str(len(body))), ("Transfer-Encoding", "chunked")]
             draft.body = b"0\r\n\r\nGET /mcp HTTP/1.1\r\nHost: x\r\n\r\n"
         case 3:
-            draft.headers += [("Content-Length", random.choice(("-1", "x", "0x10", "99999999999999999999", "1,1", "+5")))]
+            draft.headers += [
+                ("Content-Length", random.choice(("-1", "x", "0x10", "99999999999999999999", "1,1", "+5")))
+            ]
         case 4:
             draft.headers += [("Content-Length", "5"), ("Content-Length", str(len(body)))]
         case 5:  # it ends before it has all
             draft.headers += [("Content-Length", str(len(body) + 10))]
         case 6:
-            draft.headers += [("Transfer-Encoding", random.choice(("gzip", "chunked, identity", "xchunked", "\x0bchunked")))]
+            draft.headers += [
+                ("Transfer-Encoding", random.choice(("gzip", "chunked, identity", "xchunked", "\x0bchunked")))
+            ]
         case 7:
             draft.headers += [("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))]
         case 8:
@@ -111,11 +138,17 @@ def misframed(random: Random, draft: Draft) -> bytes:
             draft.length = True
         case 10:
             draft.length = True
-            return draft.bytes().replace(b"HTTP/1.1", random.choice((b"HTTP/9.9", b"HTTP/1.0", b"HTTP/2", b"", b"X")), 1)
+            return draft.bytes().replace(
+                b"HTTP/1.1", random.choice((b"HTTP/9.9", b"HTTP/1.0", b"HTTP/2", b"", b"X")), 1
+            )
         case _:
             draft.length = True
             return random.choice(
-                (draft.bytes().replace(b"\r\n", b"\n"), b"\x16\x03\x01\x02\x00\x01" + random.randbytes(200), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+                (
+                    draft.bytes().replace(b"\r\n", b"\n"),
+                    b"\x16\x03\x01\x02\x00\x01" + random.randbytes(200),
+                    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                )
             )
     return draft.bytes()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -18,19 +17,14 @@ import httpx2
 from server.session import ALL_SCOPES
 from tests.clients import Swarm
 from tests.one_of_each import one_of_each
-from tests.processes import INITIALIZED, command, environment, initialize
+from tests.processes import INITIALIZED, ROOT, initialize, served
 
 MARKER = "zanzibarquux"
 """In each text that is private."""
 CANARY = "It sings."
 _MAX_BODY = 4 * 1024 * 1024
-_SETTINGS = """
-[http]
-requests_per_minute = 0
-wrong_tokens_per_minute = 1000000
-request_seconds = 3.0
-"""
-"""Limits would keep hostile requests from what is behind them; and nobody waits long for the end of a request."""
+HTTP: dict[str, Any] = {"requests_per_minute": 0, "wrong_tokens_per_minute": 1_000_000, "request_seconds": 3.0}
+"""Settings: limits would keep hostile requests from what is behind them; and nobody waits long for a request's end."""
 
 
 @dataclass
@@ -69,84 +63,73 @@ class World:
         return f"127.0.0.1:{self.port}"
 
     @cached_property
-    def secrets(self) -> list[str]:
-        """Texts that no answer to a stranger may contain: what is private, every token, and where files are."""
+    def private(self) -> list[str]:
+        """What is private, and every token."""
         tokens = [one.token for one in (self.owner, self.analyst, *self.callers)]
-        return [MARKER, *tokens, *self.dead_tokens, str(self.directory), str(Path(__file__).parents[2])]
+        return [MARKER, *tokens, *self.dead_tokens]
+
+    @cached_property
+    def secrets(self) -> list[str]:
+        """Texts that no answer to a stranger may contain: also where files are."""
+        return [*self.private, str(self.directory), str(ROOT)]
 
     def caller(self, random: Random) -> Caller:
         """Somebody who is let in."""
         return random.choice(self.callers)
 
 
+async def fill(swarm: Swarm) -> World:
+    """Somebody's private rows, and tokens of others."""
+    owner = swarm.owner
+    insider = (await owner("create_user", name="Insider", email=f"{MARKER}@example.org"))["_id"]
+    rows = await one_of_each(swarm, await swarm.connect(insider), insider, MARKER, open_word="open")
+    canary = (await owner("create_conversation", title="Canary"))["_id"]
+    await owner("send_message", conversationId=canary, content=CANARY)
+    stranger, tools = await swarm.user("Stranger")
+    own = await one_of_each(swarm, tools, stranger, "own")
+    keeper = (await swarm.user("Keeper"))[1]
+    agent = (await keeper("create_agent", name="Kept", description="It stays.", kind="user_agent"))["_id"]
+    schemas = {tool.name: tool.input_schema for tool in (await owner.client.list_tools()).tools}
+    tokens = await swarm.service.tokens()
+
+    async def token(member: str, *scopes: str, **more: Any) -> str:
+        return (await tokens.create(member, list(scopes), **more))[0]
+
+    revoked, row = await tokens.create(stranger, ["read", "write"])
+    await tokens.revoke(row.id)
+    everybody = [await token(stranger, "read", "write"), await token(stranger, "read")]
+    everybody.append(await token(agent, "read", "write"))
+    return World(
+        directory=swarm.directory,
+        owner_id=swarm.service.owner.id,
+        canary=canary,
+        ids=sorted({swarm.service.owner.id, canary, agent, *rows.values(), *own.values()}),
+        kept=[stranger, agent],
+        tools=sorted(schemas),
+        prompts=[prompt.name for prompt in (await owner.client.list_prompts()).prompts],
+        schemas=schemas,
+        owner=Caller(await token(swarm.service.owner.id, *sorted(ALL_SCOPES)), sees_all=True),
+        analyst=Caller(await token(insider, "read", "analyst"), sees_all=True),
+        callers=[Caller(one) for one in everybody],
+        dead_tokens=[revoked, await token(stranger, "read", "write", expiration_time=1)],
+    )
+
+
 async def prepare(directory: Path) -> World:
-    """Fill a data directory."""
+    """Fill a data directory that a server of its own shall serve."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (directory / "config.toml").write_text(_SETTINGS)
+    lines = [f"{name} = {value}" for name, value in HTTP.items()]
+    (directory / "config.toml").write_text("\n".join(["[http]", *lines, ""]))
     async with Swarm(directory) as swarm:
-        owner = swarm.owner
-        email = f"{MARKER}@example.org"
-        insider = (await owner("create_user", name="Insider", email=email))["_id"]
-        rows = await one_of_each(swarm, await swarm.connect(insider), insider, MARKER, open_word="open")
-        canary = (await owner("create_conversation", title="Canary"))["_id"]
-        await owner("send_message", conversationId=canary, content=CANARY)
-        stranger, tools = await swarm.user("Stranger")
-        own = await one_of_each(swarm, tools, stranger, "own")
-        keeper = (await swarm.user("Keeper"))[1]
-        agent = (await keeper("create_agent", name="Kept", description="It stays.", kind="user_agent"))["_id"]
-        listed = (await owner.client.list_tools()).tools
-        prompts = (await owner.client.list_prompts()).prompts
-        tokens = await swarm.service.tokens()
-
-        async def token(member: str, scopes: list[str], **more: Any) -> str:
-            return (await tokens.create(member, scopes, **more))[0]
-
-        revoked, row = await tokens.create(stranger, ["read", "write"])
-        await tokens.revoke(row.id)
-        schemas = {tool.name: tool.input_schema for tool in listed}
-        everybody = [await token(stranger, ["read", "write"]), await token(stranger, ["read"])]
-        everybody.append(await token(agent, ["read", "write"]))
-        return World(
-            directory=directory,
-            owner_id=swarm.service.owner.id,
-            canary=canary,
-            ids=sorted({swarm.service.owner.id, canary, agent, *rows.values(), *own.values()}),
-            kept=[stranger, agent],
-            tools=sorted(schemas),
-            prompts=[prompt.name for prompt in prompts],
-            schemas=schemas,
-            owner=Caller(await token(swarm.service.owner.id, sorted(ALL_SCOPES)), sees_all=True),
-            analyst=Caller(await token(insider, ["read", "analyst"]), sees_all=True),
-            callers=[Caller(one) for one in everybody],
-            dead_tokens=[revoked, await token(stranger, ["read", "write"], expiration_time=1)],
-        )
+        return await fill(swarm)
 
 
 @contextlib.contextmanager
 def serving(world: World, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`one-mcp serve` on the directory, as a process; what it says goes to `log`."""
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            command(world.directory, "serve", "--port", "0"),
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            served = re.search(rb"http://127\.0\.0\.1:(\d+)/mcp", line)
-            if served is not None:
-                break
-        else:
-            raise AssertionError(log.read_text())
-        world.port, world.pid = int(served[1]), process.pid
+    with served(world.directory, log) as (process, url):
+        world.port, world.pid = int(url.removesuffix("/mcp").rpartition(":")[2]), process.pid
         yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 @contextlib.asynccontextmanager
