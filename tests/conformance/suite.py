@@ -15,6 +15,7 @@ from tests.remote import served as served_here
 
 TOOLS = ROOT / "build" / "conformance"
 """Where `make conformance-tools` puts the suite and the inspector, at the versions of package.json."""
+INSTALLED = TOOLS / ".installed"
 REVISIONS = ("2025-11-25", "2026-07-28")
 SECONDS = 240.0
 NEED_FIXTURES = frozenset(

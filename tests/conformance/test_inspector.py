@@ -16,7 +16,7 @@ from tests.processes import ROOT, command, data_directory, environment, run, ser
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not suite.TOOLS.exists(), reason="the inspector is not installed: make conformance-tools"),
+    pytest.mark.skipif(not suite.INSTALLED.exists(), reason="the inspector is not installed: make conformance-tools"),
 ]
 SECONDS = 60
 ERAS = ("legacy", "modern")

@@ -11,7 +11,7 @@ from tests.conformance import page, suite
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not suite.TOOLS.exists(), reason="the suite is not installed: make conformance-tools"),
+    pytest.mark.skipif(not suite.INSTALLED.exists(), reason="the suite is not installed: make conformance-tools"),
 ]
 
 
