@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,7 +77,8 @@ def _print_all(tokens: list[dict[str, Any]], *, as_json: bool) -> None:
         if "revokedTime" in token:
             state = f"revoked {_when(token['revokedTime'])}"
         elif "expirationTime" in token:
-            state = f"until {_when(token['expirationTime'])}"
+            ended = token["expirationTime"] <= time.time() * 1000
+            state = f"{'expired' if ended else 'until'} {_when(token['expirationTime'])}"
         used = f"used {_when(token['lastUsedTime'])}" if "lastUsedTime" in token else "never used"
         words = (token["_id"], token["ownerId"], ",".join(token["scopes"]), token.get("name", ""), state, used)
         sys.stdout.write("  ".join(word for word in words if word) + "\n")

@@ -12,16 +12,15 @@ from storage.tokens import Tokens
 class Grant:
     """What a good token allows.
 
-    `id` names it in logs and never tells its text; `member_id` is the user or agent for whom it speaks;
-    `expiration_time` is in epoch ms, None for a token without an end. `holder` is the same for tokens that follow
-    one another in one sign-in, so that what one of them began the next goes on with; empty: `id`.
+    `id` names it in logs and never tells its text; tokens that follow one another in one sign-in have the same, so that
+    what one of them began the next goes on with. `member_id` is the user or agent for whom it speaks;
+    `expiration_time` is in epoch ms, None for a token without an end.
     """
 
     id: str
     member_id: str
     scopes: frozenset[str]
     expiration_time: int | None = None
-    holder: str = ""
 
 
 class Unavailable(Exception):
@@ -45,13 +44,19 @@ class StoredTokens:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
+        self._grants: dict[str, Grant] = {}
 
     async def verify(self, token: str) -> Grant | None:
         """What the token allows now, or None."""
         found = await self._tokens.check(token)
         if found is None:
             return None
-        return Grant(found.id, found.owner_id, frozenset(found.scopes), found.expiration_time)
+        # What a token allows never changes. A caller's next request is known by the very same grant.
+        grant = self._grants.get(found.id)
+        if grant is None:
+            grant = Grant(found.id, found.owner_id, frozenset(found.scopes), found.expiration_time)
+            self._grants[found.id] = grant
+        return grant
 
     def is_good(self, grant_id: str) -> bool:
         """Whether the token of that id is neither revoked nor expired."""

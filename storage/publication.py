@@ -14,8 +14,12 @@ from storage.blocks import clone, is_unused, patch, sync_directory
 from storage.directory import RESERVE_BYTES
 from storage.errors import Unavailable
 
-PUBLIC_MODE = 0o444
-"""Nobody opens it for writing by mistake, which would lock out those who read."""
+PUBLIC_MODE = 0o400
+"""Nobody opens it for writing by mistake, which would lock out those who read; and it is nobody else's to read, also in
+a directory that others may enter.
+"""
+_MODES = (PUBLIC_MODE, 0o444)
+"""Also that of earlier versions."""
 _MAGIC = slice(8, 12)
 Stamp = tuple[int, int, int, int]
 
@@ -169,7 +173,7 @@ class Publication:
             return True
         # Its second name went with the directory, or in a copy of all of it.
         with self.path.open("rb") as file:
-            return stat.S_IMODE(here.st_mode) == PUBLIC_MODE and file.read(12)[_MAGIC] == b"DUCK"
+            return stat.S_IMODE(here.st_mode) in _MODES and file.read(12)[_MAGIC] == b"DUCK"
 
     def close(self) -> None:
         """After the database was closed."""

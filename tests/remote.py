@@ -44,21 +44,35 @@ async def served(
         await asyncio.gather(serving, return_exceptions=True)
 
 
-async def raw_post(
-    http: httpx2.AsyncClient, url: str, method: str, params: dict[str, Any] | None = None, **headers: str
-) -> httpx2.Response:
-    """One request of the stateless era, without a client's help. Underscores in names of headers are hyphens."""
+def request(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """A request as it goes over the wire."""
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+def with_meta(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with what every request of the stateless era says."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
         "io.modelcontextprotocol/clientCapabilities": {},
     }
+    return {**params, "_meta": meta}
+
+
+async def raw_post(
+    http: httpx2.AsyncClient,
+    url: str,
+    method: str,
+    params: dict[str, Any] | None = None,
+    *,
+    headers: dict[str, str] | None = None,
+) -> httpx2.Response:
+    """One request of the stateless era, without a client's help."""
     named = {"Mcp-Name": params["name"]} if params and "name" in params else {}
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
     return await http.post(
         url,
-        json={"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}},
-        headers={"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named, **given},
+        json=request(method, with_meta(params or {})),
+        headers={"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named, **(headers or {})},
     )
 
 

@@ -52,7 +52,8 @@ def build_app(
     resource = _resource(settings, http.public_url or url or listening_url(http, http.port))
     managers = [_Manager(service, http, plain_json=plain_json) for plain_json in (False, True)]
     eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request), http.max_body_bytes)
-    mcp: ASGIApp = Streams(eras, ending)
+    streams = Streams(eras, ending, service.is_good)
+    mcp: ASGIApp = streams
     if verifiers is not None:
         limited = CallerLimits(mcp, http)
         mcp = Bearer(limited, verifiers, service.is_active, Challenge(resource), http.wrong_tokens_per_minute)
@@ -66,11 +67,13 @@ def build_app(
         async with managers[0].run(), managers[1].run():
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=[Route("/healthz", healthz), *([] if verifiers is None else metadata_routes(resource)), *routes],
         middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
         lifespan=lifespan,
     )
+    app.state.streams = streams
+    return app
 
 
 def _resource(settings: Settings, url: str) -> Resource:

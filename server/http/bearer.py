@@ -28,6 +28,7 @@ IsActive = Callable[[str], Awaitable[bool]]
 class Principal(NamedTuple):
     """A caller as our code and as the SDK know them."""
 
+    grant: Grant
     session: Session
     user: AuthenticatedUser
 
@@ -44,7 +45,7 @@ class Bearer:
         self._challenge = challenge
         self._wrong = Pace(wrong_per_minute, wrong_per_minute)
         self._per_minute = wrong_per_minute
-        self._principals: dict[tuple[Grant, str], Principal] = {}
+        self._principals: dict[tuple[str, str], Principal] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -65,17 +66,19 @@ class Bearer:
             text = "The token has none of the scopes that are needed here."
             await self._refuse(send, 403, "insufficient_scope", text)
         else:
-            principal = self._principals.get((grant, origin)) or self._principal(grant, origin)
-            scope[SESSION], scope["user"] = principal
+            principal = self._principals.get((grant.id, origin))
+            if principal is None or principal.grant is not grant:
+                principal = self._principal(grant, origin)
+            scope[SESSION], scope["user"] = principal.session, principal.user
             await self._app(scope, receive, send)
 
     def _principal(self, grant: Grant, origin: str) -> Principal:
         session = Session(grant.member_id, grant.scopes, grant_id=grant.id, origin=origin)
         # For the SDK, which lets a session be used with the credential that opened it, or its successor.
-        token = SdkToken(token="", client_id=grant.holder or grant.id, subject=grant.member_id, scopes=[])
+        token = SdkToken(token="", client_id=grant.id, subject=grant.member_id, scopes=[])
         if len(self._principals) >= _MOST_KEPT:
             self._principals.clear()
-        principal = self._principals[grant, origin] = Principal(session, AuthenticatedUser(token))
+        principal = self._principals[grant.id, origin] = Principal(grant, session, AuthenticatedUser(token))
         return principal
 
     async def _wrong_token(self, origin: str, send: Send) -> None:

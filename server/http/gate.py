@@ -22,6 +22,7 @@ FORM_BYTES = 65_536
 """The largest body of a request to anything but `/mcp`."""
 _ONCE = frozenset({b"host", b"origin", b"authorization", b"content-type"})
 _KNOWN = 1_000
+_PATHS = frozenset({PATH, f"{PATH}/"})
 
 
 class Gate:
@@ -72,7 +73,7 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await (self._mcp if scope["path"] == PATH else self._others)(scope, receive, send)
+            await (self._mcp if scope["path"] in _PATHS else self._others)(scope, receive, send)
         except ClientDisconnect:
             log.debug("a client left before it had sent its request")  # there is nobody to answer
 

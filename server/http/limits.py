@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 TOO_MANY = -32029
 """The JSON-RPC code of an answer that asks to wait."""
 _MOST_KEPT = 10_000
+_LINE = 4
+"""So many times as many requests as may be in progress wait for that."""
+_PATIENCE_SECONDS = 5.0
 
 
 class Pace:
@@ -43,20 +49,55 @@ class Pace:
         return 0.0
 
     def _forget(self, now: float) -> None:
-        """Drop keys that are as good as new; if they all are busy, the ones that were seen first."""
-        self._due = {key: due for key, due in self._due.items() if due > now}
-        while len(self._due) >= _MOST_KEPT:
-            del self._due[next(iter(self._due))]
+        """Drop keys that are as good as new; if nearly all are busy, the half that was seen first."""
+        kept = [(key, due) for key, due in self._due.items() if due > now]
+        self._due = dict(kept if len(kept) < _MOST_KEPT * 3 // 4 else kept[_MOST_KEPT // 2 :])
 
 
 class Use:
-    """What one caller has in progress."""
+    """What one caller has in progress. Requests beyond `most` wait in line for a while."""
 
-    __slots__ = ("running", "waiting")
+    __slots__ = ("_line", "_most", "running", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.running = 0
         self.waiting = 0
+        self._most = most
+        self._line: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of the caller is here."""
+        return not (self.running or self.waiting or self._line)
+
+    async def enter(self) -> bool:
+        """Begin a request, as soon as there is room for it; False when that is not to be expected."""
+        if self.running < self._most:
+            self.running += 1
+            return True
+        if len(self._line) >= self._most * _LINE:
+            return False
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await turn
+        except TimeoutError:
+            return turn.done() and not turn.cancelled()  # its turn may have come at the last moment
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            raise
+        return True
+
+    def leave(self) -> None:
+        """A request is over: the next in line has its room."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.running -= 1
 
 
 class Place:
@@ -64,19 +105,17 @@ class Place:
 
     __slots__ = ("_most_waiting", "_use", "_waits")
 
-    def __init__(self, use: Use, most_waiting: int, *, waits: bool) -> None:
+    def __init__(self, use: Use, most_waiting: int, *, waits: bool = False) -> None:
+        """Of a request that has entered; or of one that only waits, and needed not to."""
         self._use = use
         self._most_waiting = most_waiting
         self._waits = waits
-        if waits:
-            use.waiting += 1
-        else:
-            use.running += 1
+        use.waiting += waits
 
     def wait(self) -> None:
         """From now on the request only waits. When too many do, it goes on counting as one that works."""
         if not self._waits and self._use.waiting < self._most_waiting:
-            self._use.running -= 1
+            self._use.leave()
             self._use.waiting += 1
             self._waits = True
 
@@ -85,7 +124,7 @@ class Place:
         if self._waits:
             self._use.waiting -= 1
         else:
-            self._use.running -= 1
+            self._use.leave()
 
 
 class CallerLimits:
@@ -104,24 +143,27 @@ class CallerLimits:
         if wait:
             await self._too_fast(caller, wait, send)
             return
-        use = self._uses.get(caller)
-        if use is None:
-            use = self._uses[caller] = Use()
+        use = self._uses.get(caller) or self._first_use(caller)
+        most_waiting = self._http.concurrent_waits
         waits = is_stream(scope)
-        if waits and use.waiting >= self._http.concurrent_waits:
+        if waits and use.waiting >= most_waiting:
             text = f"{caller} has {use.waiting:,} streams and waiting calls open, as many as there may be. Close some."
             await too_many(text, 5.0, send)
-        elif not waits and use.running >= self._http.concurrent_requests:
-            text = f"{caller} has {use.running:,} requests in progress, as many as there may be. Wait for some to end."
+        elif not waits and not await use.enter():
+            text = f"{caller} has {use.running:,} requests in progress and others wait for them. Do less at once."
             await too_many(text, 1.0, send)
         else:
-            place = scope[PLACE] = Place(use, self._http.concurrent_waits, waits=waits)
+            place = scope[PLACE] = Place(use, most_waiting, waits=waits)
             try:
                 await self._app(scope, receive, send)
             finally:
                 place.leave()
-        if not use.running and not use.waiting:
-            self._uses.pop(caller, None)
+
+    def _first_use(self, caller: str) -> Use:
+        if len(self._uses) >= _MOST_KEPT:
+            self._uses = {key: use for key, use in self._uses.items() if not use.idle}
+        use = self._uses[caller] = Use(self._http.concurrent_requests)
+        return use
 
     async def _too_fast(self, caller: str, wait: float, send: Send) -> None:
         pace = f"{caller} has made more than {self._http.requests_per_minute:,} requests a minute."
@@ -130,7 +172,7 @@ class CallerLimits:
 
 async def too_many(text: str, seconds: float, send: Send) -> None:
     """Answer 429: what was too much, and when there is room again."""
-    after = max(1, round(seconds + 0.5))
+    after = max(1, math.ceil(seconds))
     message = f"{text} Try again in {after} s."
     error = {"code": TOO_MANY, "message": message, "data": {"retryAfterSeconds": after}}
     retry = (b"retry-after", str(after).encode())

@@ -88,6 +88,10 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value.strip(b" \t"))  # white space around a value is no part of it
+
+    @override
     def on_headers_complete(self) -> None:
         if self._chunk > self._limits.header_bytes:
             self._count_headers()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -14,19 +14,21 @@ import uvicorn
 from starlette.routing import BaseRoute
 from typing_extensions import override
 
-from server.http.addresses import check_address, listening_url, open_socket
+from server.http.addresses import check_address, is_wildcard, listening_url, open_socket
 from server.http.app import build_app
 from server.http.protocol import Config, Limits, Protocol
+from server.http.streams import Streams
 from server.http.tls import Certificate
 from server.session import ALL_SCOPES
 
 if TYPE_CHECKING:
-    from server.config import HttpSettings, Settings
+    from server.config import HttpSettings, OauthSettings, Settings
     from server.service import Service
 
 log = logging.getLogger(__name__)
 
 _SWEEP_TICKS = 5
+_STREAM_TICKS = 20
 _RENEW_TICKS = 300
 """uvicorn ticks ten times a second."""
 _OWN_DESCRIPTORS = 256
@@ -36,8 +38,15 @@ _OWN_DESCRIPTORS = 256
 class _Server(uvicorn.Server):
     """A uvicorn server inside the hub, which has its own handlers for signals. `ready` runs when it serves."""
 
-    def __init__(self, config: Config, certificate: Certificate | None, ready: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        streams: Streams,
+        certificate: Certificate | None,
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(config)
+        self._streams = streams
         self._certificate = certificate
         self._ready = ready
 
@@ -56,6 +65,8 @@ class _Server(uvicorn.Server):
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 cast(Protocol, connection).sweep(now)
+        if counter % _STREAM_TICKS == 0:
+            self._streams.end_worthless()
         if counter % _RENEW_TICKS == 0 and self._certificate is not None:
             self._certificate.renew()
         return await super().on_tick(counter)
@@ -82,27 +93,28 @@ async def serve_http(
         logging.getLogger(name).setLevel(logging.ERROR)  # they tell of each session, and of what strangers send
     http = settings.http
     check_address(http, no_auth=no_auth)
+    if is_wildcard(http.host) and not (http.public_url or http.allowed_hosts):
+        log.warning("http.public_url is not set: clients are served only when they call this machine by its address")
     certificate = Certificate(http.tls_certificate, http.tls_key, service.data_dir) if http.tls_certificate else None
     tokens = None if no_auth else await service.tokens()
     verifiers = None if no_auth else service.verifiers
-    listening = open_socket(http.host, http.port)
-    url = listening_url(http, listening.getsockname()[1])
-    provider = None
-    if settings.oauth.issuer and not no_auth:
-        from server.oauth import ProviderTokens
+    with open_socket(http.host, http.port) as listening:
+        url = listening_url(http, listening.getsockname()[1])
 
-        provider = ProviderTokens(service, settings.oauth, default_audience=http.public_url or url)
-        service.verifiers.add(provider)
-    ending = asyncio.Event()
-    app = build_app(service, settings, verifiers, ending, url=url, routes=routes)
+        async def ready() -> None:
+            first = None
+            if tokens is not None and not tokens.all():
+                first, _ = await tokens.create(service.owner.id, sorted(ALL_SCOPES), name="first")
+            started(url, first)
 
-    async def ready() -> None:
-        first = None
-        if tokens is not None and not tokens.all():
-            first, _ = await tokens.create(service.owner.id, sorted(ALL_SCOPES), name="first")
-        started(url, first)
+        async with _provider(service, settings.oauth, http.public_url or url, no_auth=no_auth):
+            ending = asyncio.Event()
+            app = build_app(service, settings, verifiers, ending, url=url, routes=routes)
+            server = _Server(_config(app, http, certificate), app.state.streams, certificate, ready)
+            await _run(server, listening, ending)
 
-    server = _Server(_config(app, http, certificate), certificate, ready)
+
+async def _run(server: _Server, listening: socket.socket, ending: asyncio.Event) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         await asyncio.shield(serving)
@@ -111,9 +123,24 @@ async def serve_http(
         server.should_exit = True
         with anyio.CancelScope(shield=True):
             await serving
-            if provider is not None:
-                service.verifiers.remove(provider)
-                await provider.close()
+
+
+@contextlib.asynccontextmanager
+async def _provider(service: Service, oauth: OauthSettings, url: str, *, no_auth: bool) -> AsyncIterator[None]:
+    """Meanwhile the tokens of the identity provider are taken, if there is one."""
+    if no_auth or not oauth.issuer:
+        yield
+        return
+    from server.oauth import ProviderTokens
+
+    provider = ProviderTokens(service, oauth, default_audience=url)
+    service.verifiers.add(provider)
+    try:
+        yield
+    finally:
+        service.verifiers.remove(provider)
+        with anyio.CancelScope(shield=True):
+            await provider.close()
 
 
 def _config(app: object, http: HttpSettings, certificate: Certificate | None) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.call_log import LOG_LEVEL_META
 from server.http.early import Checked
 from server.http.gate import HEADERS
+from server.session import SESSION, Session
 
 _VERSION = b"mcp-protocol-version"
 _METHOD = b"mcp-method"
@@ -55,11 +57,21 @@ class Eras:
 
 
 class Streams:
-    """Ends the streams on which clients hear of changes when the server ends. It would wait for their clients."""
+    """Ends the streams on which clients hear of changes: when the server ends, which would wait for their clients, and
+    when the tokens that opened them do.
+    """
 
-    def __init__(self, app: ASGIApp, ending: asyncio.Event) -> None:
+    def __init__(self, app: ASGIApp, ending: asyncio.Event, is_good: Callable[[Session], bool]) -> None:
         self._app = app
         self._ending = ending
+        self._is_good = is_good
+        self._open: dict[asyncio.Event, Session] = {}
+
+    def end_worthless(self) -> None:
+        """End the streams whose tokens have ended."""
+        for over, session in self._open.items():
+            if not self._is_good(session):
+                over.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -70,21 +82,28 @@ class Streams:
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         unfinished = False
+        over = asyncio.Event()
 
         async def receive_or_end() -> Message:
-            received, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+            received = asyncio.ensure_future(receive())
+            ends = [asyncio.ensure_future(event.wait()) for event in (self._ending, over)]
             try:
-                await asyncio.wait({received, ended}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({received, *ends}, return_when=asyncio.FIRST_COMPLETED)
                 return received.result() if received.done() else {"type": "http.disconnect"}
             finally:
-                received.cancel()
-                ended.cancel()
+                for future in (received, *ends):
+                    future.cancel()
 
         async def watch(message: Message) -> None:
             nonlocal unfinished
             unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
             await send(message)
 
-        await self._app(scope, receive_or_end, watch)
-        if unfinished and self._ending.is_set():
+        if SESSION in scope:
+            self._open[over] = scope[SESSION]
+        try:
+            await self._app(scope, receive_or_end, watch)
+        finally:
+            self._open.pop(over, None)
+        if unfinished and (self._ending.is_set() or over.is_set()):
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -47,7 +47,7 @@ def address_of(claims: dict[str, Any], oauth: OauthSettings) -> str | None:
     value = _inside(claims, oauth.user_claim)
     if not isinstance(value, str) or not value or len(value) > 255:
         return None
-    if oauth.user_claim != "email":
+    if re.split(r"[/.]", oauth.user_claim)[-1] != "email":
         # Whatever somebody chose as a name there, it is never the address of somebody else.
         return f"{_NOT_PLAIN.sub(lambda found: f'%{ord(found[0]):02x}', value)}@{urlsplit(oauth.issuer).hostname}"
     if oauth.verified_claim and _inside(claims, oauth.verified_claim) not in (True, "true"):

@@ -74,7 +74,7 @@ class ProviderTokens:
         return self._keep(digest, claims, member_id, now)
 
     def is_good(self, grant_id: str) -> bool:
-        """Whether the token of that grant has not expired."""
+        """Whether a token of that sign-in has not expired."""
         return self._ends.get(grant_id, 0.0) > self._clock()
 
     async def close(self) -> None:
@@ -113,12 +113,12 @@ class ProviderTokens:
         end = float(claims["exp"]) + self._oauth.leeway_seconds
         # Tokens of one sign-in follow one another; what they have in common is who, and by which program.
         program = claims.get("azp") or claims.get("client_id") or ""
+        sign_in = f"{self._oauth.issuer}\n{claims.get('sub', '')}\n{program}\n{member_id}"
         grant = Grant(
-            id=f"jwt_{digest[:16]}",
+            id=f"jwt_{hashlib.sha256(sign_in.encode()).hexdigest()[:16]}",
             member_id=member_id,
             scopes=scopes_of(claims, self._oauth),
             expiration_time=int(end * 1000),
-            holder=f"{self._oauth.issuer} {claims.get('sub', '')} {program}",
         )
         if len(self._checked) >= _MOST_KEPT:
             self._checked = {key: one for key, one in self._checked.items() if one.until > now}
@@ -126,5 +126,5 @@ class ProviderTokens:
                 self._checked.clear()
             self._ends = {key: until for key, until in self._ends.items() if until > now}
         self._checked[digest] = _Checked(grant, self.keys.generation, min(end, now + _CHECKED_SECONDS))
-        self._ends[grant.id] = end
+        self._ends[grant.id] = max(end, self._ends.get(grant.id, 0.0))
         return grant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -132,6 +133,16 @@ async def test_without_its_provider_no_token_is_judged(swarm: Swarm, issuer: Iss
     await keys.close()
 
 
+async def test_who_cannot_be_judged_is_told_to_come_again(swarm: Swarm, issuer: Issuer) -> None:
+    issuer.names_itself = "https://evil.example.org"
+    async with served(swarm, oauth={"issuer": issuer.url}) as (url, token), httpx2.AsyncClient() as http:
+        assert token is not None
+        answer = await raw_post(http, url, "tools/list", headers=bearer(issuer.token("r1")))
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "5"
+        assert (await raw_post(http, url, "tools/list", headers=bearer(token))).status_code == 200
+
+
 async def test_a_newcomer_becomes_a_user_only_when_that_is_wanted(swarm: Swarm, issuer: Issuer) -> None:
     token = issuer.token("r1", email="Zoe@example.org", name="Zoë")
     strict, open_to_all = provider_tokens(swarm, issuer), provider_tokens(swarm, issuer, create_users=True)
@@ -170,9 +181,9 @@ async def test_a_refusal_says_where_tokens_come_from(swarm: Swarm, issuer: Issue
         assert asked.status_code == 401
         assert where in asked.headers["www-authenticate"]
         assert "error=" not in asked.headers["www-authenticate"]
-        wrong = await raw_post(http, url, "tools/list", **bearer("x.y.z"))
+        wrong = await raw_post(http, url, "tools/list", headers=bearer("x.y.z"))
         assert 'error="invalid_token"' in wrong.headers["www-authenticate"]
-        weak = await raw_post(http, url, "tools/list", **bearer(issuer.token("r1", scope="openid")))
+        weak = await raw_post(http, url, "tools/list", headers=bearer(issuer.token("r1", scope="openid")))
         assert weak.status_code == 403
         assert 'error="insufficient_scope"' in weak.headers["www-authenticate"]
         assert 'scope="one:read one:write one:analyst one:admin"' in weak.headers["www-authenticate"]
@@ -207,3 +218,18 @@ def test_a_chosen_name_is_never_the_address_of_somebody_else(tmp_path: Path) -> 
     assert address_of({"preferred_username": "ann@example.org"}, oauth) == "ann%40example.org@login.example.org"
     assert address_of({"preferred_username": "ann"}, oauth) == "ann@login.example.org"
     assert address_of({"preferred_username": ["ann"]}, oauth) is None
+    # Providers that let nobody add claims without a namespace.
+    own = {"https://swarm.example.org/email": "ann@example.org", "https://swarm.example.org/email_verified": True}
+    named = oauth.model_copy(update={"user_claim": "https://swarm.example.org/email"})
+    assert address_of(own, named) is None
+    named = named.model_copy(update={"verified_claim": "https://swarm.example.org/email_verified"})
+    assert address_of(own, named) == "ann@example.org"
+
+
+def test_every_provider_in_the_howto_can_be_configured(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto-remote.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) >= 5
+    for example in examples:
+        (tmp_path / "config.toml").write_text(example, encoding="utf-8")
+        assert load_settings(tmp_path, environment=False).warnings == []

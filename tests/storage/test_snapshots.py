@@ -55,7 +55,7 @@ async def test_a_fresh_snapshot_shows_all_that_was_acknowledged(tmp_path: Path) 
             assert published.path == tmp_path / "analytics.duckdb"
             assert rows(published.path, NAMES) == [(f"{n}",) for n in range(1, number + 1)]
             assert published.generation == number
-            assert published.path.stat().st_mode & 0o777 == 0o444
+            assert published.path.stat().st_mode & 0o777 == 0o400
     assert len(list((tmp_path / "snapshots").iterdir())) <= 2
 
 
@@ -223,7 +223,7 @@ async def test_an_analyst_who_wrote_and_was_killed_breaks_nothing(tmp_path: Path
             assert not log.exists()
             with analyst(path) as reader:
                 assert reader("SELECT count(*) FROM agents") == f"[({number + 1},)]"
-            assert published.path.stat().st_mode & 0o777 == 0o444
+            assert published.path.stat().st_mode & 0o777 == 0o400
 
 
 async def test_the_lock_on_the_system_of_record_outlives_a_snapshot(tmp_path: Path) -> None:
