@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.fuzz import bodies
+from tests.fuzz import bodies, wires
 from tests.fuzz.values import TEXTS, nonsense
 from tests.fuzz.world import Caller, World
 
@@ -200,8 +200,6 @@ def _token(world: World, random: Random) -> Case:
 
 
 def _headers_bent(world: World, random: Random) -> Case:
-    from tests.fuzz import wires
-
     caller = world.caller(random)
     message = bodies.with_envelope(bodies.tool_call(world, random))
     draft = _modern(world, caller, message, bodies.encoded(random, message))
@@ -210,8 +208,6 @@ def _headers_bent(world: World, random: Random) -> Case:
 
 
 def _paths(world: World, random: Random) -> Case:
-    from tests.fuzz import wires
-
     caller = world.caller(random)
     message = bodies.with_envelope(bodies.tool_call(world, random))
     draft = _modern(world, caller, message, bodies.encoded(random, message))
@@ -222,9 +218,13 @@ def _paths(world: World, random: Random) -> Case:
     return Case("", draft.bytes(), caller, head_only=streams, bare=bare, fresh=True, closes=True)
 
 
-def _framing(world: World, random: Random) -> Case:
-    from tests.fuzz import wires
+def _forms(world: World, random: Random) -> Case:
+    draft = Draft(b"{}", headers=_headers(world, None))
+    wires.form(random, draft)
+    return Case("", draft.bytes(), fresh=True, closes=True)
 
+
+def _framing(world: World, random: Random) -> Case:
     caller = world.caller(random)
     message = bodies.with_envelope(bodies.tool_call(world, random))
     draft = _modern(world, caller, message, bodies.encoded(random, message))
@@ -253,7 +253,7 @@ def _analyst(world: World, random: Random) -> Case:
 
 Make = Callable[[World, Random], Case]
 _WEIGHTED: tuple[tuple[str, Make, float], ...] = (
-    ("tool calls", _tool, 42),
+    ("tool calls", _tool, 40),
     ("other methods", _other, 14),
     ("bent envelopes", _envelope, 10),
     ("broken bodies", _broken, 9),
@@ -262,6 +262,7 @@ _WEIGHTED: tuple[tuple[str, Make, float], ...] = (
     ("sessions", _session, 4),
     ("methods and paths", _paths, 3),
     ("framing", _framing, 2.5),
+    ("forms", _forms, 2),
     ("handshakes", _opening, 1),
     ("oversized bodies", _oversized, 0.1),
     ("SQL", _analyst, 0.2),

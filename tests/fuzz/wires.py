@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from tests.fuzz.values import TEXTS
 from tests.fuzz.world import World
@@ -37,6 +38,47 @@ PATHS = (
     "mcp",
     "/mcp#x",
     "/mcp?%",
+)
+FORM_PATHS = (
+    "/authorize",
+    "/consent",
+    "/token",
+    "/register",
+    "/revoke",
+    "/sign-in",
+    "/sign-in/code",
+    "/sign-up",
+    "/reset",
+    "/account",
+    "/account/revoke",
+    "/account/sign-out",
+)
+FORM_FIELDS = (
+    "grant_type",
+    "code",
+    "client_id",
+    "client_secret",
+    "redirect_uri",
+    "code_verifier",
+    "code_challenge",
+    "refresh_token",
+    "resource",
+    "scope",
+    "state",
+    "token",
+    "email",
+    "password",
+    "csrf",
+    "next",
+)
+_FORM_VALUES = (
+    *TEXTS,
+    "authorization_code",
+    "refresh_token",
+    "https://evil.example.org/",
+    "//evil.example.org",
+    "javascript:alert(1)",
+    "x" * 20_000,
 )
 HOSTS = (
     "evil.example.org",
@@ -98,6 +140,21 @@ def bend_headers(world: World, random: Random, draft: Draft) -> None:
         case _:
             gone = random.choice(names)
             draft.headers = [pair for pair in draft.headers if pair[0] != gone]
+
+
+def form(random: Random, draft: Draft) -> None:
+    """Make a request one to the pages and endpoints of a sign-in, where there is one."""
+    draft.path = random.choice(FORM_PATHS)
+    pairs = [(random.choice(FORM_FIELDS), random.choice(_FORM_VALUES)) for _ in range(random.choice((0, 2, 8, 3_000)))]
+    text = urlencode(pairs, errors="surrogatepass")
+    draft.method = random.choice(("GET", "POST", "POST"))
+    if draft.method == "GET":
+        draft.path, draft.body = f"{draft.path}?{text}", b""
+    elif random.random() < 0.8:
+        draft.body = text.encode()
+        _put(draft, "Content-Type", "application/x-www-form-urlencoded")
+    if random.random() < 0.3:
+        draft.headers.append(("Cookie", f"session={random.choice(TEXTS)}; one_session=x; csrf=x"))
 
 
 def _put(draft: Draft, name: str, value: str) -> None:
