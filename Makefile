@@ -13,7 +13,11 @@ PY = $(VENV)/bin/python
 INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
           $(PY) -m pip install --quiet --no-input
 
-.PHONY: help run demo test test-slow test-browser lint format types generated bench bench-search constraints clean
+# The conformance suite and the inspector, which are programs for Node; it comes with them.
+NODE_TOOLS = build/conformance
+
+.PHONY: help run demo test test-slow test-browser lint format types generated bench bench-search conformance conformance-tools fuzz \
+        constraints clean
 .DEFAULT_GOAL = help
 
 help:
@@ -25,6 +29,8 @@ help:
 	@echo "make types        mypy, strict          make generated   are generated files current?"
 	@echo "make bench-search DATA=\"FILE...\"   how well and how fast search finds, on files of texts and queries"
 	@echo "make bench        measure               make constraints pin the newest versions in bounds"
+	@echo "make conformance  what the official suite says of it (needs npm)"
+	@echo "make fuzz         100,000 hostile requests at a server of its own"
 	@echo "make clean        remove what was made"
 
 run: $(VENV)/.installed
@@ -62,6 +68,14 @@ bench: $(VENV)/.installed-dev
 bench-search: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.search $(DATA) $(ARGS)
 
+conformance: $(VENV)/.installed-dev conformance-tools
+	@$(PY) -m tests.conformance
+
+conformance-tools: $(NODE_TOOLS)/.installed
+
+fuzz: $(VENV)/.installed-dev
+	@$(PY) -m tests.fuzz $(ARGS)
+
 constraints: $(VENV)/.installed-dev
 	@$(PY) -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"
 	@$(PY) scripts/constraints.py
@@ -86,6 +100,13 @@ $(VENV)/.created:
 	  echo "None of these is a Python 3.11 or later: $(PYTHONS)."; \
 	  echo "Install one, or say where it is: make run PYTHON=/path/to/python3"; \
 	fi >&2; exit 1
+
+$(NODE_TOOLS)/.installed: tests/conformance/package.json
+	@command -v npm >/dev/null || { echo "npm is missing. It comes with Node: https://nodejs.org" >&2; exit 1; }
+	@echo "Installing the conformance suite and the inspector (once; downloads about 100 MB) ..."
+	@rm -rf $(NODE_TOOLS) && mkdir -p $(NODE_TOOLS) && cp $< $(NODE_TOOLS)/
+	@npm install --prefix $(NODE_TOOLS) --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Installing one-mcp (once; downloads about 250 MB) ..."

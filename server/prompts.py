@@ -115,4 +115,6 @@ def _built_in(name: str, prompt: BuiltIn) -> types.Prompt:
 def _prompt(row: Prompt) -> types.Prompt:
     arguments = [types.PromptArgument(name=name, required=True) for name in required_names(row)]
     arguments += [types.PromptArgument(name=name, required=False) for name in optional_names(row)]
-    return types.Prompt(name=name_of(row), title=row.title, description=row.description, arguments=arguments)
+    return types.Prompt(
+        name=name_of(row), title=row.title, description=row.description or row.title, arguments=arguments
+    )

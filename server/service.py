@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-from collections.abc import AsyncIterator, Callable
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ from server import __version__
 from server.answers import ANSWER, SLOT, json_form, wire_form
 from server.audit_log import AuditLog
 from server.binding import BOUND, call, offered
+from server.call_log import set_level, tell
 from server.completions import Completions
 from server.metrics import OK, OTHER, Metrics, method_label
 from server.prompts import Prompts
@@ -132,6 +135,7 @@ class Service:
         self.server.add_notification_handler(
             "notifications/initialized", types.NotificationParams, self.subscriptions.initialized
         )
+        self.server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
         # Outermost, and the whole of a tool call: results are made once, in their wire form.
         self.server.middleware.insert(0, self._serve)
 
@@ -253,6 +257,7 @@ class Service:
         if ctx.method == "tools/call":
             answer = partial(self._call_tool, ctx, session)
         else:
+            _check_text(ctx.params)
             answer = partial(self._counted, ctx, call_next)
         if self.tracing is None:
             return await answer()
@@ -277,9 +282,13 @@ class Service:
             raise MCPError(code=INVALID_PARAMS, message=_unknown_tool(name, session))
         if arguments is not None and not isinstance(arguments, dict):
             raise MCPError(code=INVALID_PARAMS, message="'arguments' must be an object.")
+        if meta is not None and not isinstance(meta, dict):
+            raise MCPError(code=INVALID_PARAMS, message="'_meta' must be an object.")
         if bound.operation.waits and ctx.request is not None and (place := ctx.request.scope.get(PLACE)) is not None:
             place.wait()
+        began = time.perf_counter()
         result = await call(self, session, bound, arguments or {}, meta)
+        await tell(ctx, bound.operation.name, time.perf_counter() - began, result)
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         slot = ctx.request.scope.get(SLOT) if ctx.request is not None else None
         if slot is not None and modern:
@@ -321,6 +330,14 @@ def _tracing(settings: TelemetrySettings) -> Tracing | None:
 def _schema_of(name: str) -> dict[str, Any] | None:
     bound = BOUND.get(name)
     return bound.tool.input_schema if bound is not None else None
+
+
+def _check_text(params: Mapping[str, Any] | None) -> None:
+    """Refuse half characters, which can be neither stored nor looked for. The arguments of tools say so themselves."""
+    try:
+        json.dumps(params, ensure_ascii=False, default=str).encode()
+    except (ValueError, RecursionError):
+        raise MCPError(code=INVALID_PARAMS, message="Parameters must be Unicode text, and not nested deeply.") from None
 
 
 def _unknown_tool(name: object, session: Session) -> str:

@@ -71,7 +71,9 @@ def time_of(value: object, zone: tzinfo | None) -> int:
     Raises:
         ValueError: it is neither, or a local time that the clock skips. The text says which.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _representable(value)
+    if isinstance(value, float) and math.isfinite(value):
         return _representable(int(value))
     text = value.strip() if isinstance(value, str) else ""
     try:
@@ -161,6 +163,7 @@ Time = Annotated[
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[float, Sql("DOUBLE")]
 Json = Annotated[Any, Sql("JSON"), AfterValidator(_storable)]
+JsonObject = Annotated[dict[str, Any], Sql("JSON"), AfterValidator(_storable)]
 JsonList = Annotated[list[Any], Sql("JSON"), AfterValidator(_storable)]
 Vector = Annotated[list[float], Sql("FLOAT[]"), AfterValidator(_single_precision)]
 

@@ -129,7 +129,7 @@ _SIMPLE: dict[str, tuple[tuple[Any, str], ...]] = {
     "boolean": (("perhaps", "must be true or false, not 'perhaps'."), (5, "must be true or false, not 5.")),
     "object": (("x", "must be an object, not 'x'."), (5, "must be an object, not 5.")),
 }
-_NO_TIMES: tuple[Any, ...] = ("soon", "", True, [], {"at": 1}, 10**18, "2026-13-01T00:00:00Z")
+_NO_TIMES: tuple[Any, ...] = ("soon", "", True, [], {"at": 1}, 10**18, 10**400, "2026-13-01T00:00:00Z")
 _NO_LITERALS: tuple[Any, ...] = ("nonsense", "", 5, [])
 _NO_LISTS: tuple[Any, ...] = ({}, 5, "x")
 _NO_TEXTS: tuple[Any, ...] = (5, True, [], {})

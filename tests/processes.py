@@ -157,6 +157,29 @@ def foreground(data: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
         process.stderr.close()
 
 
+@contextmanager
+def served(data: Path, log: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`one-mcp serve` on a free port as a child of the test, and its URL; what it says goes to `log`."""
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            command(data, "serve", "--port", "0", *arguments),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+    assert process.stdout is not None
+    try:
+        told = (re.search(r"http://\S+/mcp", line.decode()) for line in process.stdout)
+        url = next((found[0] for found in told if found is not None), None)
+        assert url is not None, log.read_text()
+        yield process, url
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+        process.stdout.close()
+
+
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """The exit status and stderr of a process that ends."""
     _, errors = process.communicate(timeout=SECONDS)

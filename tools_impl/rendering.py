@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic_core import to_json
 
 from storage.errors import Invalid
+from storage.fields import JsonObject
 from storage.row import Result
 from storage.tables import Prompt
 from storage.view import View
@@ -87,7 +88,7 @@ async def render_prompt(
     view: View,
     me: Caller,
     prompt_id: Annotated[RowId, Field(description=f"or one of {', '.join(BUILT_IN)}")],
-    values: Annotated[dict[str, Any] | None, Field(description="by placeholder name")] = None,
+    values: Annotated[JsonObject | None, Field(description="by placeholder name")] = None,
 ) -> Rendered:
     """Fill in a prompt's template: what to do next, as text.
 

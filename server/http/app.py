@@ -51,7 +51,7 @@ def build_app(
     http = settings.http
     resource = _resource(settings, http.public_url or url or listening_url(http, http.port))
     managers = [_Manager(service, http, plain_json=plain_json) for plain_json in (False, True)]
-    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request))
+    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request), http.max_body_bytes)
     streams = Streams(eras, ending, service.is_good)
     mcp: ASGIApp = streams
     if verifiers is not None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.call_log import LOG_LEVEL_META
+from server.http.early import Checked
 from server.http.gate import HEADERS
 from server.session import SESSION, Session
 
 _VERSION = b"mcp-protocol-version"
 _METHOD = b"mcp-method"
+_STREAM = b"text/event-stream"
+_PROGRESS = b'"progressToken"'
 _HANDSHAKE_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
 
@@ -25,19 +30,30 @@ def is_stream(scope: Scope) -> bool:
 class Eras:
     """Routes a request to the manager of its protocol era.
 
-    Requests of the stateless era are answered in plain JSON, which costs half as much: no tool of ours sends anything
-    before its result. The handshake era keeps its event streams, which its clients expect.
+    Requests of the stateless era are answered in plain JSON, which costs half as much, unless they ask to hear of
+    progress or for logs. The handshake era keeps its event streams, which its clients expect.
     """
 
-    def __init__(self, handshake: ASGIApp, stateless: ASGIApp) -> None:
-        self._handshake = handshake
-        self._stateless = stateless
+    def __init__(self, streams: ASGIApp, plain: ASGIApp, max_body_bytes: int) -> None:
+        self._early = RequestBodyLimitMiddleware(Checked(streams), max_body_bytes)
+        self._streams = streams
+        self._plain = plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         version = scope[HEADERS].get(_VERSION)
-        early = version is None or version in _HANDSHAKE_VERSIONS
-        await (self._handshake if early else self._stateless)(scope, receive, send)
+        if version is None or version in _HANDSHAKE_VERSIONS:
+            await self._early(scope, receive, send)
+            return
+        first = await receive()
+        body, takes_streams = first.get("body", b""), _STREAM in scope[HEADERS].get(b"accept", b"")
+        app = self._streams if takes_streams and (_PROGRESS in body or LOG_LEVEL_META in body) else self._plain
+        unread = [first]
+
+        async def replayed() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await app(scope, replayed, send)
 
 
 class Streams:
