@@ -28,7 +28,7 @@ OUTCOMES: dict[str, tuple[str, str]] = {
     "s": ("shows", "allowed; the answer names private rows, or has their texts"),
     "+": ("yes", "allowed; the answer has nothing that is private but what was given with the question"),
     "h": ("hidden", "the answer is, letter for letter, the one for a row that does not exist"),
-    "f": ("forbidden", "refused with the code `forbidden` (in protocols without codes: with the same words)"),
+    "f": ("forbidden", "refused with the code `forbidden`, or in the same words where the protocol has no codes"),
     "c": ("conflict", "refused with the code `conflict`: the row is in use, or it is the admin's own"),
     "-": ("not told", "of a notification: it does not come"),
     "i": ("invalid", "refused with the code `invalid`: it makes no sense for anybody who may do it"),
