@@ -73,17 +73,18 @@ def product(data: Path) -> Iterator[Running]:
     """`one-mcp serve` on a data directory."""
     command = [*ONE_MCP, "--data", str(data), "serve", "--port", "0", "--no-auth"]
     with (data.parent / f"{data.name}.log").open("w") as log:
-        yield from _served(command, r"http://[^:]+:(\d+)/mcp", log.fileno())
+        yield from served(command, r"http://[^:]+:(\d+)/mcp", log.fileno())
 
 
 @contextmanager
 def peer(sizes: dict[str, int]) -> Iterator[Running]:
     """The no-op server, with texts of these sizes by tool."""
     command = [sys.executable, "-m", "benchmarks.peer", *(f"{name}={size}" for name, size in sizes.items())]
-    yield from _served(command, r"^(\d+)$", None)
+    yield from served(command, r"^(\d+)$", None)
 
 
-def _served(command: list[str], port: str, errors: int | None) -> Iterator[Running]:
+def served(command: list[str], port: str, errors: int | None) -> Iterator[Running]:
+    """Start a server whose output tells the port, and end it afterwards."""
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None
     try:

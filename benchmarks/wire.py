@@ -28,7 +28,7 @@ class Call:
     arguments: dict[str, Any]
 
 
-_ENVELOPE = {
+ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": Era.STATELESS.value,
     "io.modelcontextprotocol/clientInfo": CLIENT,
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -54,7 +54,7 @@ def rest(call: Call, request_id: int, era: Era) -> bytes:
     params: dict[str, Any] = {"name": call.tool, "arguments": call.arguments}
     headers = ""
     if era is Era.STATELESS:
-        params["_meta"] = _ENVELOPE
+        params["_meta"] = ENVELOPE
         headers = f"Mcp-Method: tools/call\r\nMcp-Name: {call.tool}\r\n"
     message = {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
     body = json.dumps(message, separators=(",", ":")).encode()

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts import reference  # noqa: E402
+from scripts.permissions import permissions_page  # noqa: E402
 from server.binding import BOUND  # noqa: E402
 
 
@@ -28,6 +29,7 @@ def main(check: bool) -> int:
         "docs/analytics.md": reference.analytics_page(),
         "docs/settings.md": reference.settings_page(),
         "docs/commands.md": reference.commands_page(),
+        "docs/permissions.md": permissions_page(),
         "tests/snapshots/tools.json": tool_snapshot(),
     }
     stale = [name for name, text in files.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]

@@ -43,10 +43,10 @@ def tools_page() -> str:
     for toolset in TOOLSETS:
         names = [f"[{name}](#{name})" for name, bound in BOUND.items() if bound.operation.toolset == toolset]
         rows.append((f"`{toolset}`", ", ".join(names)))
-    parts.append(_table(("toolset", "tools"), rows))
+    parts.append(table(("toolset", "tools"), rows))
     for bound in BOUND.values():
         parts += _tool(bound)
-    return _page(parts)
+    return page(parts)
 
 
 def _tool(bound: Bound) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _tool(bound: Bound) -> Iterator[str]:
         (f"**{name}**" if name in required else name, _type(schema), _words(schema))
         for name, schema in tool.input_schema["properties"].items()
     ]
-    yield _table(("argument", "type", ""), rows)
+    yield table(("argument", "type", ""), rows)
 
 
 def _type(schema: dict[str, object]) -> str:
@@ -86,21 +86,19 @@ def resources_page() -> str:
         (f"`{one.uri}`", one.title, one.words, f"`{one.mime}`", "no: it never changes" if one.table is None else "yes")
         for one in (*FIXED, *TEMPLATES)
     ]
-    return _page(
+    return page(
         [
             NOTE + "# Resources and prompts",
             "## Resources",
             "`resources/list` has the first ones, then the conversations by their last message, then the agents. "
             "`{id}` is completed from ids and from titles or names. Followed: by `resources/subscribe` or "
             "`subscriptions/listen`; who may not see a resource is not told of it either.",
-            _table(("URI", "title", "", "MIME type", "can be followed"), resources),
+            table(("URI", "title", "", "MIME type", "can be followed"), resources),
             "## Prompts",
             "Rows of `prompts` without a status or with `active` are MCP prompts, named by their title and id "
             "(`launch_note-prompt_12`). Their arguments: `requiredContext`, which is required, then the other "
             "`{{name}}` placeholders of the template. These are always there:",
-            _table(
-                ("prompt", "arguments", ""), [(f"`{n}`", _arguments(one), one.words) for n, one in BUILT_IN.items()]
-            ),
+            table(("prompt", "arguments", ""), [(f"`{n}`", _arguments(one), one.words) for n, one in BUILT_IN.items()]),
             "The tool `render_prompt` renders all of them, for clients without prompts.",
         ]
     )
@@ -124,7 +122,7 @@ def tables_page() -> str:
         parts += [table_section(table), "\n".join(f"- *{title}*: {words}" for title, words in _rules(table))]
     parts += ["# Auth tables", "In `auth.duckdb`; no tool reaches them."]
     parts += [table_section(table) for table in (*AUTH_TABLES, *OWN_AUTH_TABLES)]
-    return _page(parts)
+    return page(parts)
 
 
 def _rules(table: type[Row]) -> Iterator[tuple[str, str]]:
@@ -156,12 +154,12 @@ def analytics_page() -> str:
     ]
     for view in VIEWS:
         rows = [(f"`{column}`", words) for column, words in view.columns.items()]
-        parts += [f"## {view.name}", view.comment, _table(("column", ""), rows), f"```sql\n{view.example}\n```"]
+        parts += [f"## {view.name}", view.comment, table(("column", ""), rows), f"```sql\n{view.example}\n```"]
     rows = [(f"`{column}`", words) for column, (_, words) in AUDIT_COLUMNS.items()]
     example = f'FROM "{LOG}" ORDER BY "createdAt" DESC LIMIT 20'
     words = f"{LOG_COMMENT} A table, for admins only ([audit log](howto-operate.md#the-audit-log))."
-    parts += [f"## {LOG}", words, _table(("column", ""), rows), f"```sql\n{example}\n```"]
-    return _page(parts)
+    parts += [f"## {LOG}", words, table(("column", ""), rows), f"```sql\n{example}\n```"]
+    return page(parts)
 
 
 def settings_page() -> str:
@@ -174,8 +172,8 @@ def settings_page() -> str:
     for section, (words, settings) in sections.items():
         parts += [f"## {section}", words]
         rows = [(f"`{key}`", f"`{json.dumps(defaults[section][key])}`", said) for key, said in settings.items()]
-        parts.append(_table(("key", "default", ""), rows))
-    return _page(parts)
+        parts.append(table(("key", "default", ""), rows))
+    return page(parts)
 
 
 def _commented(text: str) -> tuple[str, dict[str, tuple[str, dict[str, str]]]]:
@@ -206,7 +204,7 @@ def commands_page() -> str:
         parts += [f"## one-mcp {name}", str(command.description), _options(command)]
         for action, nested in _subcommands(command):
             parts += [f"### one-mcp {name} {action}", _options(nested)]
-    return _page([part for part in parts if part])
+    return page([part for part in parts if part])
 
 
 def _subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -222,7 +220,7 @@ def _options(parser: argparse.ArgumentParser) -> str:
         for action in parser._actions
         if not isinstance(action, argparse._SubParsersAction | argparse._HelpAction | argparse._VersionAction)
     ]
-    return _table(("argument", ""), rows) if rows else ""
+    return table(("argument", ""), rows) if rows else ""
 
 
 def _usage(action: argparse.Action) -> str:
@@ -230,10 +228,12 @@ def _usage(action: argparse.Action) -> str:
     return " ".join([*action.option_strings, value]).strip()
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [head, ("---",) * len(head), *((cell.replace("|", "\\|") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _page(parts: list[str]) -> str:
+def page(parts: list[str]) -> str:
+    """Parts as paragraphs."""
     return "\n\n".join(parts) + "\n"

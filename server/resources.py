@@ -62,7 +62,7 @@ async def _messages(view: View, me: Caller, row_id: str) -> str:
 
 def _row(table: type[Row]) -> Reader:
     async def read(view: View, me: Caller, row_id: str) -> str:
-        return shown(me, await required(view, me, table, row_id)).text()
+        return (await shown(view, me, await required(view, me, table, row_id))).text()
 
     return read
 
@@ -187,8 +187,12 @@ class Resources:
         """
         declared, row_id = located(uri)
         table = declared.table
-        if table is not None and row_id:
-            await answered(self._service, ctx, lambda view, me: required(view, me, table, row_id))
+
+        async def look(view: View, me: Caller) -> None:
+            if table is not None and row_id:
+                await required(view, me, table, row_id)
+
+        await answered(self._service, ctx, look)
 
 
 def _fixed(one: Declared) -> types.Resource:

@@ -194,7 +194,8 @@ class Subscriptions:
     async def _leave_out_unseen(self, subscriber: Subscriber) -> None:
         looks = Looks(self._service)
         for followed in list(subscriber.subscriptions.values()):
-            if followed.topic is not None and not await looks.at(subscriber.session, followed.topic):
+            sees_all = followed.topic is None and await looks.caller(subscriber.session) is not None
+            if not sees_all and (followed.topic is None or not await looks.at(subscriber.session, followed.topic)):
                 del subscriber.subscriptions[followed.uri]
                 self._forget(followed)
                 subscriber.withdraw(ResourceUpdated(followed.uri))

@@ -194,9 +194,11 @@ class Swarm:
         toolsets: frozenset[str] | None = None,
         read_only: bool = False,
         admin: bool = False,
+        scopes: frozenset[str] | None = None,
     ) -> Tools:
         """A client that calls as the owner, or as another user or agent, who is no admin unless said so."""
-        scopes = USER_SCOPES if member is not None and not admin else ALL_SCOPES
+        if scopes is None:
+            scopes = USER_SCOPES if member is not None and not admin else ALL_SCOPES
         session = Session(member or self.service.owner.id, scopes, toolsets, read_only)
         client = Client(transport(self.service, session), mode=era)
         return Tools(await self._stack.enter_async_context(client))

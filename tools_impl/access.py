@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from storage.errors import Conflict, Forbidden, Invalid, NotFound
-from storage.predicate import Both, Contains, Either, Everything, Has, Is, Predicate, Refers
+from storage.predicate import Both, Contains, Either, Everything, Has, Is, Not, Predicate, Refers
 from storage.row import Row
 from storage.store import table_of
 from storage.tables import (
@@ -65,12 +65,10 @@ def _on_message(table: type[Row]) -> Callable[[Caller], Predicate]:
 
 def _attachments(me: Caller) -> Predicate:
     to_agent = Both((Is(Attachment, "owner_type", "agent"), Refers(Attachment, "owner_id", Agent, _agents(me))))
-    group = Either(
-        (
-            Refers(Attachment, "owner_id", Conversation, _conversations(me)),
-            Has("owner_id", Attachment, Conversation, "group_id", _conversations(me)),
-        )
-    )
+    # A group may be named like a conversation, by whoever wants to see what is attached to that.
+    a_name = Not(Refers(Attachment, "owner_id", Conversation, EVERYTHING))
+    in_group = Both((a_name, Has("owner_id", Attachment, Conversation, "group_id", _conversations(me))))
+    group = Either((Refers(Attachment, "owner_id", Conversation, _conversations(me)), in_group))
     to_group = Both((Is(Attachment, "owner_type", "group"), group))
     return Either((to_agent, to_group, Is(Attachment, "created_by", me.user_id or me.id)))
 
@@ -125,12 +123,29 @@ PRIVATE_FIELDS: dict[type[Row], frozenset[str]] = {
 """Fields that only the row's owner and admins see."""
 
 
-def shown(me: Caller, row: R) -> R:
-    """The row as `me` may see it: others' private fields are absent."""
-    private = PRIVATE_FIELDS.get(type(row))
-    if private is None or me.admin or row.id == me.id:
+LISTED_IDS: dict[type[Row], str] = {Agent: "delegates_to", Knowledge: "sources"}
+"""Lists of ids in rows that may be public: those of hidden rows are told to who may change the row, to nobody else."""
+
+
+async def shown(view: View, me: Caller, row: R) -> R:
+    """The row as `me` may see it: others' private fields are absent, and ids of rows that are hidden."""
+    if me.admin:
         return row
-    return row.model_copy(update=dict.fromkeys(private))
+    private = PRIVATE_FIELDS.get(type(row))
+    if private is not None and row.id != me.id:
+        return row.model_copy(update=dict.fromkeys(private))
+    field = LISTED_IDS.get(type(row))
+    ids: list[str] | None = getattr(row, field) if field is not None else None
+    if field is None or not ids or await _may_change(view, me, row):
+        return row
+    seen = [row_id for row_id in ids if await sees(view, me, row_id)]
+    return row if len(seen) == len(ids) else row.model_copy(update={field: seen or None})
+
+
+async def sees(view: View, me: Caller, row_id: str) -> bool:
+    """Whether there is a row of that id, in any table, that `me` sees."""
+    row = await view.row_anywhere(row_id)
+    return row is not None and await visible(me, type(row)).holds(row, view)
 
 
 async def required(view: View, me: Caller, table: type[R], row_id: str) -> R:
@@ -192,11 +207,14 @@ async def required_to_change(view: View, me: Caller, row: Row) -> None:
     Raises:
         Forbidden: it is somebody else's.
     """
+    if not await _may_change(view, me, row):
+        raise Forbidden(f"'{row.id}' belongs to somebody else; only its creator or an admin changes it.", id=row.id)
+
+
+async def _may_change(view: View, me: Caller, row: Row) -> bool:
     if me.admin or me.id in await _owners(view, row):
-        return
-    if me.user_id is not None and me.user_id == await _creator(view, row):
-        return
-    raise Forbidden(f"'{row.id}' belongs to somebody else; only its creator or an admin changes it.", id=row.id)
+        return True
+    return me.user_id is not None and me.user_id == await _creator(view, row)
 
 
 async def _creator(view: View, row: Row) -> str | None:

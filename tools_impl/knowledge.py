@@ -12,7 +12,7 @@ from storage.predicate import Both, Contains, Everything, Has, Not
 from storage.tables import Agent, Knowledge
 from storage.transaction import Transaction
 from storage.view import View
-from tools_impl.access import answers_for, required, required_anywhere, visible
+from tools_impl.access import answers_for, required, required_anywhere, shown, visible
 from tools_impl.arguments import PAGE_DEFAULT, Content, Cursor, Ids, Limit, MemberId, RowId, TagName, Tags, Vector
 from tools_impl.caller import Caller
 from tools_impl.pages import Page
@@ -98,4 +98,4 @@ async def search_knowledge_by_tag(
     superseded = Has("id", Knowledge, Knowledge, "supersedes", Everything())
     seen = Both((visible(me, Knowledge), Contains(Knowledge, "tags", tag), Not(superseded)))
     rows, next_cursor = await find(view.store, Knowledge, seen, limit=limit, cursor=cursor)
-    return Page.of(Knowledge.table, rows, next_cursor)
+    return Page.of(Knowledge.table, [await shown(view, me, row) for row in rows], next_cursor)

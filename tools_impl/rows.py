@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from functools import cache
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from storage.errors import Conflict, Forbidden, Invalid
 from storage.find import find as find_rows
+from storage.predicate import Everything, Not
 from storage.row import Deletion, Result, Row, by_name, columns
 from storage.tables import (
     BY_NAME,
@@ -29,7 +30,7 @@ from storage.tables import (
 )
 from storage.transaction import Transaction
 from storage.view import View
-from tools_impl.access import PRIVATE_FIELDS, required_anywhere, required_to_change, shown, visible
+from tools_impl.access import LISTED_IDS, PRIVATE_FIELDS, required_anywhere, required_to_change, sees, shown, visible
 from tools_impl.arguments import FIELD_TYPES, PAGE_DEFAULT, Cursor, Limit, Name, RowId, Text, Time
 from tools_impl.caller import Caller
 from tools_impl.deletion import delete_row
@@ -70,7 +71,7 @@ async def get(view: View, me: Caller, id: RowId) -> Result:
     Raises:
         NotFound: no such row, or it is hidden from the caller.
     """
-    return await with_related(view, me, shown(me, await required_anywhere(view, me, id)))
+    return await with_related(view, me, await shown(view, me, await required_anywhere(view, me, id)))
 
 
 async def find(
@@ -104,10 +105,28 @@ async def find(
                 raise Forbidden(f"{declared.model_fields[attribute].alias} is private; find by another field.")
     if "lastMessageTime" in asked:
         await view.fold()
+    seen = visible(me, declared)
+    if await _asks_for_hidden(view, me, declared, where or {}):
+        seen = Not(Everything())
     rows, next_cursor = await find_rows(
-        view.store, declared, visible(me, declared), where=where, order=order, limit=limit, cursor=cursor
+        view.store, declared, seen, where=where, order=order, limit=limit, cursor=cursor
     )
-    return Page.of(declared.table, [shown(me, row) for row in rows], next_cursor)
+    return Page.of(declared.table, [await shown(view, me, row) for row in rows], next_cursor)
+
+
+async def _asks_for_hidden(view: View, me: Caller, table: type[Row], where: Mapping[str, Any]) -> bool:
+    """Whether rows are asked for by an id in a list that `shown` leaves out of them.
+
+    Raises:
+        Forbidden: they are asked for by such a list as a whole.
+    """
+    name = to_camel(LISTED_IDS[table]) if table in LISTED_IDS else None
+    if me.admin or name is None or name not in where:
+        return False
+    match where[name]:
+        case {"has": str(row_id)} as terms if len(terms) == 1:
+            return not await sees(view, me, row_id)
+    raise Forbidden(f'{name} may have ids of rows that are hidden from you; find by {{"has": id}}.')
 
 
 async def update(

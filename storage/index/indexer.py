@@ -139,23 +139,35 @@ class Indexer:
     async def catch_up(self, table: type[Row]) -> None:
         """Index the words of everything that is stored now: what was acknowledged before is found after.
 
-        What arrives meanwhile is left for the next time, or steady writing would be followed row by row.
+        What arrives meanwhile is left for the next time, or steady writing would be followed row by row. Those who wait
+        for their turn together are served by one: a round that began after they came has all that they wait for.
         """
         work = self._work[table]
+        if work.is_done:
+            return
+        came = work.rounds_begun
         async with self._turn:
-            if work.compare:
-                await self._compare(work)
-            if work.affected:
-                await self._look_up(work)
-            waiting = len(work.words)
-            while waiting > 0:
-                seqs, known = work.take(min(BATCH_ROWS, waiting))
-                waiting -= len(seqs)
-                try:
-                    await self._index_words(work, seqs, known)
-                except BaseException:
-                    work.add(seqs, known=True)
-                    raise
+            if work.round_done > came:
+                return
+            work.rounds_begun += 1
+            await self._catch_up(work)
+            work.round_done = work.rounds_begun
+
+    async def _catch_up(self, work: Work) -> None:
+        """One round, in our turn."""
+        if work.compare:
+            await self._compare(work)
+        if work.affected:
+            await self._look_up(work)
+        waiting = len(work.words)
+        while waiting > 0:
+            seqs, known = work.take(min(BATCH_ROWS, waiting))
+            waiting -= len(seqs)
+            try:
+                await self._index_words(work, seqs, known)
+            except BaseException:
+                work.add(seqs, known=True)
+                raise
 
     async def _compare(self, work: Work) -> None:
         """Note what the index lacks or has in another state than the store. It changes only in our turn."""

@@ -24,8 +24,16 @@ class Work:
         """Rows whose vectors are being made and that have not changed meanwhile."""
         self.affected: set[str] = set()
         """Renamed members and superseded knowledge: the rows they concern have to be looked up."""
+        self.rounds_begun = 0
+        self.round_done = 0
+        """The number of the last round of indexing that succeeded."""
         self.compare = True
         """Whether the index has to be compared with the store: at the start, and after changes that name no rows."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the words of everything that was stored until now are indexed."""
+        return not (self.compare or self.affected or self.words) and self.rounds_begun == self.round_done
 
     def add(self, seqs: Iterable[int], *, known: bool) -> None:
         """Note changed rows."""
