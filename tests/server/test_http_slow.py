@@ -67,9 +67,12 @@ async def test_who_does_not_end_a_request_is_let_go(shared: Swarm, sent: bytes) 
         await ends(reader)
 
 
-async def test_who_leaves_amid_a_request_is_no_error(shared: Swarm, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("version", ["2025-11-25", MODERN])
+async def test_who_leaves_amid_a_request_is_no_error(
+    shared: Swarm, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
     async with served(shared, no_auth=True) as (url, _):
-        lines = ("Content-Type: application/json", f"Accept: {ACCEPT}", f"MCP-Protocol-Version: {MODERN}")
+        lines = ("Content-Type: application/json", f"Accept: {ACCEPT}", f"MCP-Protocol-Version: {version}")
         async with connection(url) as (_, writer):
             writer.write(head(url, *lines, "Content-Length: 1000") + b"{")
             await writer.drain()
