@@ -170,4 +170,4 @@ async def test_hashes_are_made_one_after_another_and_only_so_many_wait(hall: Doo
     refused = [one for one in tried if isinstance(one, Exception)]
     assert len(refused) == 67
     assert not any(one is True for one in tried)
-    assert await passwords.fits(await passwords.hash(PASSWORD), PASSWORD)
+    assert await passwords.fits(await passwords.hash("caf\u00e9 au lait"), "cafe\u0301 au lait")
