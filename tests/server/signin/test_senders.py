@@ -78,7 +78,7 @@ async def test_what_is_not_taken_is_said_without_the_code(shared: Swarm) -> None
 
 async def test_a_mail_server_has_a_name(shared: Swarm) -> None:
     overrides = {"sign_in": {"sender": "smtp"}}
-    with pytest.raises(StorageFault, match="set sign_in.smtp_host, too"):
+    with pytest.raises(StorageFault, match=r"set sign_in\.smtp_host, too"):
         sender_of(load_settings(shared.directory, environment=False, overrides=overrides).sign_in)
 
 
