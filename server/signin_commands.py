@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from server.connections import Command, CommandFailed, Progress
@@ -15,6 +16,8 @@ from storage.tables import User
 if TYPE_CHECKING:
     from server.service import Service
     from server.signin import SignIn
+
+logger = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 _NO_LIFETIMES = Lifetimes(0, 0, 0)
@@ -73,6 +76,7 @@ class SignInCommands:
         now = sign_in.clock()
         until = now + sign_in.settings.invitation_days * 24 * HOUR_MS
         token = await sign_in.accounts.invite(now, email, name, scopes, until)
+        await _note("user_invite", None)
         link = f"{sign_in.site.base}/sign-up?invitation={token}"
         return {"email": email, "scopes": scopes, "link": link, "expirationTime": until}
 
@@ -106,13 +110,16 @@ class SignInCommands:
 
     async def disable(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """`email` cannot sign in any more, and its sessions end."""
-        return await self._shown(await self._accounts.disable(now_ms(), self._account(arguments).id))
+        account = await self._accounts.disable(now_ms(), self._account(arguments).id)
+        await _note("user_disable", account.user_id)
+        return await self._shown(account)
 
     async def enable(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """`email` can sign in again; with `scopes` its clients may be given those at most."""
         account = await self._accounts.enable(now_ms(), self._account(arguments).id)
         if arguments.get("scopes"):
             account = await self._accounts.set_scopes(now_ms(), account.id, _scopes(arguments["scopes"]))
+        await _note("user_enable", account.user_id)
         return await self._shown(account)
 
     async def reset(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
@@ -125,6 +132,7 @@ class SignInCommands:
         now = sign_in.clock()
         until = now + sign_in.settings.reset_hours * HOUR_MS
         token = await sign_in.accounts.reset_link(now, account.id, until)
+        await _note("user_reset", account.user_id)
         link = f"{sign_in.site.base}/reset?token={token}"
         return {"email": account.provider_account_id, "link": link, "expirationTime": until}
 
@@ -160,7 +168,14 @@ class SignInCommands:
                 raise CommandFailed(f"No session '{arguments.get('id')}'. `one-mcp session list` shows them.")
             ended = [session.id]
         await self._sessions.end(now_ms(), *ended)
+        for session_id in ended:
+            await _note("session_revoke", session_id)
         return {"ended": ended}
+
+
+async def _note(action: str, about: str | None) -> None:
+    """Tell the log of what the owner did."""
+    logger.info("%s: about %s", action, about)
 
 
 def _scopes(given: list[str] | None) -> list[str]:

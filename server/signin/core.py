@@ -160,7 +160,12 @@ class SignIn:
         limits = self._guesses(email, origin, "password")
         await self.take(*limits)
         account = self.accounts.by_email(email)
-        fits = await self.fits(account.secret if account is not None else None, password[:LONGEST])
+        try:
+            fits = await self.fits(account.secret if account is not None else None, password[:LONGEST])
+        except Refused:  # nobody looked at it
+            for limit in limits:
+                await self.limits.give_back(self.clock(), limit)
+            raise
         if not fits or account is None or not await self.may_sign_in(account):
             await self.note(
                 "sign_in_refused", member_id=account.user_id if account is not None else None, origin=origin
@@ -168,7 +173,7 @@ class SignIn:
             raise Refused(WRONG)
         await self.limits.passed(self.clock(), email, origin, *limits)
         if account.secret is not None and self.passwords.is_weak(account.secret):
-            await self.accounts.set_secret(self.clock(), account.id, await self.hash(password))
+            await self.accounts.set_secret(self.clock(), account.id, await self.hash(password[:LONGEST]))
         return account
 
     async def may_sign_in(self, account: AuthAccount) -> bool:

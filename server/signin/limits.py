@@ -38,6 +38,8 @@ ONE_FROM_ALL = Rule(20, MINUTE_MS, MINUTE_MS)
 """One account from all addresses but those from which its user signed in before."""
 CODES_TO_ONE = Rule(5, 15 * MINUTE_MS, 10 * MINUTE_MS)
 """Codes sent to one account that one address asked for."""
+CODES_TO_ONE_FROM_ALL = Rule(10, 15 * MINUTE_MS, 10 * MINUTE_MS)
+"""Codes sent to one account, whoever asked: each can be guessed five times, and there are few of them."""
 CODE_TRIES = Rule(5, FORGOTTEN_MS, FORGOTTEN_MS, FORGOTTEN_MS)
 """Tries of one code. There is no sixth."""
 REQUESTS = Rule(30, 5 * MINUTE_MS, MINUTE_MS)
@@ -140,11 +142,9 @@ class Limits:
 def guesses(email: str, origin: str, *, known: bool, kind: str) -> tuple[Limit, ...]:
     """The limits of guessing what only a user knows. `kind` tells passwords from codes."""
     account, address = digest(email)[:32], _network(origin)
-    limits = (
-        Limit(ONE_FROM_ONE if kind == "password" else CODES_TO_ONE, f"{kind}:{account}|{address}"),
-        Limit(ALL_FROM_ONE, f"{kind}|{address}"),
-    )
-    return limits if known else (*limits, Limit(ONE_FROM_ALL, f"{kind}:{account}"))
+    here, anywhere = (ONE_FROM_ONE, ONE_FROM_ALL) if kind == "password" else (CODES_TO_ONE, CODES_TO_ONE_FROM_ALL)
+    limits = (Limit(here, f"{kind}:{account}|{address}"), Limit(ALL_FROM_ONE, f"{kind}|{address}"))
+    return limits if known else (*limits, Limit(anywhere, f"{kind}:{account}"))
 
 
 def requests(kind: str, origin: str) -> Limit:

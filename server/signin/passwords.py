@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -43,7 +44,7 @@ class Passwords:
         Raises:
             Busy: too many wait.
         """
-        return await self._run(self._hasher.hash, secret)
+        return await self._run(self._hasher.hash, _typed(secret))
 
     async def fits(self, stored: str | None, secret: str) -> bool:
         """Whether a secret is the one of a hash. Without a hash it is not, and that takes as long to say.
@@ -52,7 +53,7 @@ class Passwords:
             Busy: too many wait.
         """
         self.checks += 1
-        same = await self._run(self._same, stored or self._nobodys, secret)
+        same = await self._run(self._same, stored or self._nobodys, _typed(secret))
         return same and stored is not None
 
     def is_weak(self, stored: str) -> bool:
@@ -77,3 +78,8 @@ class Passwords:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _typed(secret: str) -> str:
+    """A secret as it is compared: keyboards put the same letters together in different ways."""
+    return unicodedata.normalize("NFKC", secret)

@@ -12,6 +12,7 @@ from typing import Protocol
 import anyio
 
 from server.config import SignInSettings
+from storage.errors import StorageFault
 
 SECONDS = 20.0
 
@@ -78,5 +79,11 @@ class Smtp:
 
 
 def sender_of(settings: SignInSettings) -> Sender:
-    """The sender that the settings choose."""
+    """The sender that the settings choose.
+
+    Raises:
+        StorageFault: they do not say which mail server.
+    """
+    if settings.sender == "smtp" and not settings.smtp_host:
+        raise StorageFault('sign_in.sender is "smtp": set sign_in.smtp_host, too.')
     return Smtp(settings) if settings.sender == "smtp" else Console()

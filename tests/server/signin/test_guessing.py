@@ -76,6 +76,7 @@ async def test_codes_are_sent_a_few_times(hall: Door, ann: Browser) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_thousand_wrong_passwords_from_fifty_addresses_against_one_account(swarm: Swarm) -> None:
     """Within one moment of the clock: only as many are looked at as one account has free, and Ann gets in by three
     ways meanwhile. An hour of it lets through what is documented."""
@@ -112,6 +113,7 @@ async def test_a_thousand_wrong_passwords_from_fifty_addresses_against_one_accou
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_thousand_accounts_against_one_address(swarm: Swarm) -> None:
     """The address waits; everybody else does not."""
     async with door(swarm) as hall:
@@ -145,12 +147,13 @@ async def _attack(hall: Door, tried: list[tuple[str, str]]) -> Counter[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_the_time_of_an_answer_does_not_tell_whether_an_account_exists(swarm: Swarm) -> None:
     """In turns, with hashes as they are by default. Were one kind slower, it would come behind the other mostly."""
     async with door(swarm, password_memory_kib=65536, password_rounds=2) as hall:
         ann = await hall.person("Ann")
         times: dict[bool, list[float]] = {True: [], False: []}
-        for number in range(60):
+        for number in range(40):
             for exists in (True, False) if number % 2 else (False, True):
                 hall.clock.now += 24 * 60 * MINUTE_MS
                 browser = hall.browser()
@@ -159,7 +162,7 @@ async def test_the_time_of_an_answer_does_not_tell_whether_an_account_exists(swa
                 page = await browser.sign_in(ann.email if exists else f"nobody{number}@example.org", "wrong, wrong")
                 times[exists].append(time.perf_counter() - began)
                 assert page.status == 400
-        behind = sum(a > b for a in times[True] for b in times[False]) / 3600
+        behind = sum(a > b for a in times[True] for b in times[False]) / 1600
         print(f"median {median(times[True]) * 1000:.1f} and {median(times[False]) * 1000:.1f} ms, behind: {behind:.2f}")
         assert 0.25 < behind < 0.75
 
@@ -170,4 +173,4 @@ async def test_hashes_are_made_one_after_another_and_only_so_many_wait(hall: Doo
     refused = [one for one in tried if isinstance(one, Exception)]
     assert len(refused) == 67
     assert not any(one is True for one in tried)
-    assert await passwords.fits(await passwords.hash(PASSWORD), PASSWORD)
+    assert await passwords.fits(await passwords.hash("caf\u00e9 au lait"), "cafe\u0301 au lait")

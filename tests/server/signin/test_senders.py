@@ -10,6 +10,7 @@ import pytest
 
 from server.config import SignInSettings, load_settings
 from server.signin.senders import Console, SendFailed, Smtp, sender_of
+from storage.errors import StorageFault
 from tests.clients import Swarm
 
 
@@ -73,6 +74,12 @@ async def test_what_is_not_taken_is_said_without_the_code(shared: Swarm) -> None
             await Smtp(unsafe).send("ann@example.org", "Your one-time code", "123456")
     with pytest.raises(SendFailed):
         await Smtp(settings).send("ann@example.org", "Your one-time code", "123456")
+
+
+async def test_a_mail_server_has_a_name(shared: Swarm) -> None:
+    overrides = {"sign_in": {"sender": "smtp"}}
+    with pytest.raises(StorageFault, match=r"set sign_in\.smtp_host, too"):
+        sender_of(load_settings(shared.directory, environment=False, overrides=overrides).sign_in)
 
 
 async def test_without_a_mail_server_the_owner_sees_the_code(shared: Swarm, capsys: pytest.CaptureFixture[str]) -> None:
