@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from server.connections import Command, CommandFailed, Progress
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from server.service import Service
     from server.signin import SignIn
 
-logger = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 _NO_LIFETIMES = Lifetimes(0, 0, 0)
@@ -76,7 +74,7 @@ class SignInCommands:
         now = sign_in.clock()
         until = now + sign_in.settings.invitation_days * 24 * HOUR_MS
         token = await sign_in.accounts.invite(now, email, name, scopes, until)
-        await _note("user_invite", None)
+        await self._note("user_invited", None)
         link = f"{sign_in.site.base}/sign-up?invitation={token}"
         return {"email": email, "scopes": scopes, "link": link, "expirationTime": until}
 
@@ -111,7 +109,7 @@ class SignInCommands:
     async def disable(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """`email` cannot sign in any more, and its sessions end."""
         account = await self._accounts.disable(now_ms(), self._account(arguments).id)
-        await _note("user_disable", account.user_id)
+        await self._note("user_disabled", account.user_id)
         return await self._shown(account)
 
     async def enable(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
@@ -119,7 +117,7 @@ class SignInCommands:
         account = await self._accounts.enable(now_ms(), self._account(arguments).id)
         if arguments.get("scopes"):
             account = await self._accounts.set_scopes(now_ms(), account.id, _scopes(arguments["scopes"]))
-        await _note("user_enable", account.user_id)
+        await self._note("user_enabled", account.user_id)
         return await self._shown(account)
 
     async def reset(self, arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
@@ -132,9 +130,15 @@ class SignInCommands:
         now = sign_in.clock()
         until = now + sign_in.settings.reset_hours * HOUR_MS
         token = await sign_in.accounts.reset_link(now, account.id, until)
-        await _note("user_reset", account.user_id)
+        await self._note("user_reset_asked", account.user_id)
         link = f"{sign_in.site.base}/reset?token={token}"
         return {"email": account.provider_account_id, "link": link, "expirationTime": until}
+
+    async def _note(self, action: str, about: str | None) -> None:
+        """Tell the audit log what the owner did."""
+        await self._service.audit.note(
+            action, member_id=self._service.owner.id, grant_id=None, origin="local", about=about
+        )
 
     def _account(self, arguments: dict[str, Any]) -> AuthAccount:
         email = str(arguments.get("email", "")).strip().lower()
@@ -169,13 +173,8 @@ class SignInCommands:
             ended = [session.id]
         await self._sessions.end(now_ms(), *ended)
         for session_id in ended:
-            await _note("session_revoke", session_id)
+            await self._note("session_revoked", session_id)
         return {"ended": ended}
-
-
-async def _note(action: str, about: str | None) -> None:
-    """Tell the log of what the owner did."""
-    logger.info("%s: about %s", action, about)
 
 
 def _scopes(given: list[str] | None) -> list[str]:

@@ -97,7 +97,7 @@ class Authorization:
         site = self._sign_in.site.as_called(request)
         if form.get("decision") != "allow":
             answer = _answer(asked["uri"], site, asked["state"], error="access_denied", error_description="denied")
-            await self._sign_in.note("access_deny", member_id=account.user_id, origin=origin, about=asked["client"])
+            await self._sign_in.note("access_denied", member_id=account.user_id, origin=origin, about=asked["client"])
         else:
             code = await self._sign_in.sessions.authorize(
                 self._sign_in.clock(),
@@ -112,7 +112,7 @@ class Authorization:
             )
             await self._sign_in.clients.used(asked["client"])
             answer = _answer(asked["uri"], site, asked["state"], code=code)
-            await self._sign_in.note("access_allow", member_id=account.user_id, origin=origin, about=asked["client"])
+            await self._sign_in.note("access_allowed", member_id=account.user_id, origin=origin, about=asked["client"])
         return render("leaving", url=answer, client_name=asked["name"], redirect_host=_host(asked["uri"]))
 
     def _account(self, browser: Browser) -> AuthAccount | None:

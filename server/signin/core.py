@@ -58,6 +58,7 @@ class SignIn:
         sender: Sender | None = None,
     ) -> None:
         file: AuthFile = service.auth_file()
+        self._audit = service.audit
         self.settings = settings
         self.site = site
         self.clock = clock
@@ -98,8 +99,8 @@ class SignIn:
         origin: str,
         about: str | None = None,
     ) -> None:
-        """Tell the log of what happened: never a secret, and never an address that has no account."""
-        logger.info("%s: member %s, grant %s, from %s, about %s", action, member_id, grant_id, origin, about)
+        """Tell the audit log of what happened: never a secret, and never an address that has no account."""
+        await self._audit.note(action, member_id=member_id, grant_id=grant_id, origin=origin, about=about)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

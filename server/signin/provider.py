@@ -143,7 +143,7 @@ class Provider(OAuthAuthorizationServerProvider[_Code, RefreshToken, AccessToken
         if found is not None:
             await self._sessions.end(self._sign_in.clock(), found[0].id)
             await self._sign_in.note(
-                "session_revoke", member_id=found[0].user_id, grant_id=found[0].id, origin="client"
+                "session_revoked", member_id=found[0].user_id, grant_id=found[0].id, origin="client"
             )
 
 

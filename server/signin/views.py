@@ -196,7 +196,7 @@ class Views:
         account, session = self._account(browser), self._sign_in.sessions.get(_text(form, "session"))
         if account is not None and session is not None and session.user_id == account.user_id:
             await self._sign_in.sessions.end(self._sign_in.clock(), session.id)
-            await self._sign_in.note("session_revoke", member_id=account.user_id, grant_id=session.id, origin=origin)
+            await self._sign_in.note("session_revoked", member_id=account.user_id, grant_id=session.id, origin=origin)
         return _go("/account")
 
     async def sign_out(self, request: Request, browser: Browser, origin: str) -> Response:

@@ -19,6 +19,7 @@ from storage.audit_log import prune_audit
 from storage.errors import Invalid
 from tests.clients import Swarm
 from tests.remote import bearer, client, raw_post, served
+from tests.signing_in import door
 from tools_impl.caller import Caller
 from tools_impl.query import query
 
@@ -207,3 +208,16 @@ async def test_admins_read_it(read: Swarm) -> None:
     assert (await read.owner("query", sql='SUMMARIZE "auditLog"'))["rows"]
     refused = await read.owner.refused("query", sql='SELECT * FROM "auditPending"')
     assert "no table 'auditPending'" in refused.text
+
+
+async def test_the_built_in_sign_in_is_told_of(swarm: Swarm) -> None:
+    async with door(swarm) as hall:
+        ann = await hall.person("Ann")
+        await hall.browser().sign_in(ann.email, "a wrong one, as it happens")
+        program = hall.program()
+        await program.register()
+        await program.connect(ann)
+        person = hall.account(ann).user_id
+        rows = await entries(swarm)
+    told = {(row["action"], row["outcome"], row["memberId"]) for row in rows}
+    assert {("sign_in_refused", "refused", person), ("access_allowed", "done", person)} <= told
