@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.replay import KEY_META, RETRY_META
-from storage import store
+from storage import receipts, store
 from storage.commit import Committer
 from storage.row import Deletion
 from tests.clients import ERAS, Refusal, Swarm, Tools, said
