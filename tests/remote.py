@@ -60,15 +60,19 @@ def with_meta(params: dict[str, Any]) -> dict[str, Any]:
 
 
 async def raw_post(
-    http: httpx2.AsyncClient, url: str, method: str, params: dict[str, Any] | None = None, **headers: str
+    http: httpx2.AsyncClient,
+    url: str,
+    method: str,
+    params: dict[str, Any] | None = None,
+    *,
+    headers: dict[str, str] | None = None,
 ) -> httpx2.Response:
-    """One request of the stateless era, without a client's help. Underscores in names of headers are hyphens."""
+    """One request of the stateless era, without a client's help."""
     named = {"Mcp-Name": params["name"]} if params and "name" in params else {}
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
     return await http.post(
         url,
         json=request(method, with_meta(params or {})),
-        headers={"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named, **given},
+        headers={"Accept": ACCEPT, "MCP-Protocol-Version": MODERN, "Mcp-Method": method, **named, **(headers or {})},
     )
 
 

@@ -69,7 +69,10 @@ def listening_url(http: HttpSettings, port: int) -> str:
 def allowed_hosts(http: HttpSettings) -> list[str]:
     """The Host headers by which this server may be called; `name:*` is any port."""
     names = ["127.0.0.1", "localhost", "[::1]"] if is_loopback(http.host) else [_in_url(http.host)]
-    public = [urlsplit(http.public_url).netloc.lower()] if http.public_url else []
+    parts = urlsplit(http.public_url)
+    public = [parts.netloc.lower()] if http.public_url else []
+    if parts.port in (80, 443):  # clients leave out a scheme's own port
+        public.append(public[0].rpartition(":")[0])
     return [*(form for name in names for form in (name, f"{name}:*")), *public, *map(str.lower, http.allowed_hosts)]
 
 
@@ -79,7 +82,7 @@ def allowed_origins(http: HttpSettings) -> list[str]:
     public = urlsplit(http.public_url)
     pages = [f"{public.scheme}://{public.netloc}".lower()] if http.public_url else []
     local = [f"http://{name}{port}" for name in own for port in ("", ":*")]
-    return [*local, *pages, *http.allowed_origins]
+    return [*local, *pages, *map(str.lower, http.allowed_origins)]
 
 
 def _in_url(host: str) -> str:

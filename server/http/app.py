@@ -14,12 +14,13 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from server.answers import Spliced
 from server.http.addresses import allowed_hosts, allowed_origins, listening_url
 from server.http.bearer import Bearer
+from server.http.body import WholeBody
 from server.http.gate import Gate
 from server.http.limits import CallerLimits
 from server.http.metadata import Challenge, Resource, metadata_routes
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from server.config import HttpSettings, Settings
     from server.service import Service
     from server.verification import Verifiers
+
+
+_FORM_BYTES = 65_536
+"""The largest body of a request to anything but `/mcp`."""
 
 
 def build_app(
@@ -64,7 +69,10 @@ def build_app(
 
     app = Starlette(
         routes=[*operations, *([] if verifiers is None else metadata_routes(resource)), *routes],
-        middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
+        middleware=[
+            Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http)),
+            Middleware(WholeBody, most_bytes=_FORM_BYTES),
+        ],
         lifespan=lifespan,
     )
     app.state.streams = streams
@@ -86,11 +94,16 @@ class _Manager(StreamableHTTPSessionManager):
         super().__init__(
             service.server,
             json_response=plain_json,
-            max_request_body_size=http.max_body_bytes,
             max_sessions=http.max_sessions,
         )
+        self._whole = WholeBody(self._handle_request, http.max_body_bytes)
         self._most = http.sessions_per_caller
         self._held: Counter[str | None] = Counter()
+
+    @override
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, with our own limit for its body."""
+        await self._whole(scope, receive, send)
 
     @override
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:

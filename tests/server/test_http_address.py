@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from server.config import load_settings
 from server.http import is_loopback, serve_http
-from server.http.addresses import check_address, listening_url
+from server.http.addresses import allowed_hosts, allowed_origins, check_address, listening_url
+from server.http.gate import Names
 from server.http.tls import Certificate
 from server.paste import instructions
 from storage.errors import StorageFault
@@ -106,13 +108,14 @@ def test_what_is_wrong_with_a_certificate_is_said(tmp_path: Path, break_it: obje
 
 
 async def test_a_caller_has_the_address_that_a_trusted_proxy_says(swarm: Swarm) -> None:
-    async def refusals(**options: object) -> list[int]:
+    async def refusals(**options: Any) -> list[int]:
         async with (
             served(swarm, wrong_tokens_per_minute=2, **options) as (url, _),
             httpx2.AsyncClient(headers=bearer("one_wrong")) as http,
         ):
             asked = [
-                await raw_post(http, url, "tools/list", X_Forwarded_For=f"203.0.113.{number}") for number in range(4)
+                await raw_post(http, url, "tools/list", headers={"X-Forwarded-For": f"203.0.113.{number}"})
+                for number in range(4)
             ]
             return [answer.status_code for answer in asked]
 
@@ -129,6 +132,18 @@ async def test_the_public_url_is_told_and_served(swarm: Swarm, era: str) -> None
         async with client(url, era, headers) as remote:
             assert (await remote("find", table="conversations"))["conversations"] == []
     assert public in instructions(swarm.directory, public, token=None, open_to_all=False)
+
+
+def test_the_names_by_which_a_server_is_called(tmp_path: Path) -> None:
+    http = {"public_url": "https://Swarm.example.org:443/mcp", "host": "10.0.0.5", "allowed_origins": ["https://App.x"]}
+    settings = load_settings(tmp_path, environment=False, overrides={"http": http}).http
+    hosts, origins = Names(allowed_hosts(settings)), Names(allowed_origins(settings))
+    for host in (b"swarm.example.org", b"SWARM.example.org:443", b"10.0.0.5", b"10.0.0.5:8000"):
+        assert host in hosts
+    for host in (b"", b"swarm.example.org:80", b"evil.example.org", b"10.0.0.5:x", b"10.0.0.5:8000:1", b"localhost"):
+        assert host not in hosts
+    assert b"https://app.x" in origins
+    assert b"http://localhost" not in origins
 
 
 def test_the_url_names_the_scheme_and_brackets_long_addresses(tmp_path: Path) -> None:

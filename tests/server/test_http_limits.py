@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 
 import httpx2
@@ -71,9 +72,13 @@ async def test_the_line_for_a_place_has_an_end() -> None:
     assert use.idle
 
 
-async def tokens_of(swarm: Swarm, *names: str) -> list[str]:
-    tokens = await swarm.service.tokens()
-    return [(await tokens.create((await swarm.user(name))[0], ["read", "write"]))[0] for name in names]
+_NUMBERS = itertools.count(1)
+
+
+async def tokens_of(shared: Swarm, *names: str) -> list[str]:
+    tokens = await shared.service.tokens()
+    users = [(await shared.user(f"{name}{next(_NUMBERS)}"))[0] for name in names]
+    return [(await tokens.create(user, ["read", "write"]))[0] for user in users]
 
 
 async def ask(caller: Tools, times: int) -> None:
@@ -81,9 +86,9 @@ async def ask(caller: Tools, times: int) -> None:
         await caller("find", table="conversations")
 
 
-async def test_who_asks_too_fast_is_told_when_to_come_again(swarm: Swarm, era: str) -> None:
-    fast, other = await tokens_of(swarm, "Ann", "Bob")
-    async with served(swarm, requests_per_minute=60, burst_requests=12) as (url, _):
+async def test_who_asks_too_fast_is_told_when_to_come_again(shared: Swarm, era: str) -> None:
+    fast, other = await tokens_of(shared, "Ann", "Bob")
+    async with served(shared, requests_per_minute=60, burst_requests=12) as (url, _):
         async with client(url, era, bearer(fast)) as ann:
             with pytest.raises(MCPError, match="has made more than 60 requests a minute") as failure:
                 await ask(ann, times=13)
@@ -98,28 +103,29 @@ async def test_who_asks_too_fast_is_told_when_to_come_again(swarm: Swarm, era: s
             assert (await bob("find", table="conversations"))["conversations"] == []
 
 
-async def test_many_who_wait_behind_one_token_keep_nobody_from_working(swarm: Swarm, era: str) -> None:
+async def test_many_who_wait_behind_one_token_keep_nobody_from_working(shared: Swarm, era: str) -> None:
     """A swarm that shares a token: more wait at once than may work at once."""
-    (token,) = await tokens_of(swarm, "Ann")
-    plan = await swarm.owner("create_conversation", title="Plan", participants=["user_2"])
+    (token,) = await tokens_of(shared, "Ann")
+    listed = (await shared.service.tokens()).all()
+    plan = await shared.owner("create_conversation", title="Plan", participants=[listed[-1].owner_id])
     async with (
-        served(swarm, concurrent_requests=2) as (url, _),
+        served(shared, concurrent_requests=2) as (url, _),
         client(url, era, bearer(token)) as ann,
         asyncio.TaskGroup() as tasks,
     ):
         wait = {"conversationId": plan["_id"], "timeoutSeconds": 25}
         waiting = [tasks.create_task(ann("wait_for_messages", **wait)) for _ in range(6)]
-        while len(swarm.service.engine.store.arrivals) < len(waiting):
+        while len(shared.service.engine.store.arrivals) < len(waiting):
             await asyncio.sleep(0)
-        await swarm.owner("send_message", conversationId=plan["_id"], content="Tuesday")
+        await shared.owner("send_message", conversationId=plan["_id"], content="Tuesday")
         heard = await asyncio.gather(*waiting)
         assert [told["messages"][0]["content"] for told in heard] == ["Tuesday"] * 6
 
 
-async def test_streams_and_requests_at_once_are_counted(swarm: Swarm) -> None:
-    (token,) = await tokens_of(swarm, "Ann")
+async def test_streams_and_requests_at_once_are_counted(shared: Swarm) -> None:
+    (token,) = await tokens_of(shared, "Ann")
     async with (
-        served(swarm, concurrent_waits=1) as (url, _),
+        served(shared, concurrent_waits=1) as (url, _),
         httpx2.AsyncClient(headers=bearer(token), timeout=10) as http,
         http.stream("POST", url, json=LISTEN, headers=LISTEN_HEADERS) as stream,
     ):
@@ -131,10 +137,10 @@ async def test_streams_and_requests_at_once_are_counted(swarm: Swarm) -> None:
         assert (await raw_post(http, url, "tools/list")).status_code == 200
 
 
-async def test_a_stream_ends_with_its_token(swarm: Swarm, era: str) -> None:
-    tokens = await swarm.service.tokens()
-    text, token = await tokens.create(swarm.service.owner.id, ["read"])
-    async with served(swarm) as (url, _), httpx2.AsyncClient(headers=bearer(text), timeout=20) as http:
+async def test_a_stream_ends_with_its_token(shared: Swarm, era: str) -> None:
+    tokens = await shared.service.tokens()
+    text, token = await tokens.create(shared.service.owner.id, ["read"])
+    async with served(shared) as (url, _), httpx2.AsyncClient(headers=bearer(text), timeout=20) as http:
         if era == "legacy":
             opened = await http.post(url, json=request("initialize", BEGIN), headers={"Accept": ACCEPT})
             headers = {"Accept": ACCEPT, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
@@ -147,18 +153,18 @@ async def test_a_stream_ends_with_its_token(swarm: Swarm, era: str) -> None:
             await answer.aread()
 
 
-async def test_wrong_tokens_of_one_address_are_made_to_wait_and_good_ones_are_not(swarm: Swarm) -> None:
-    (token,) = await tokens_of(swarm, "Ann")
-    async with served(swarm, wrong_tokens_per_minute=3) as (url, _), httpx2.AsyncClient() as http:
-        answers = [await raw_post(http, url, "tools/list", **bearer(f"one_{number}")) for number in range(5)]
+async def test_wrong_tokens_of_one_address_are_made_to_wait_and_good_ones_are_not(shared: Swarm) -> None:
+    (token,) = await tokens_of(shared, "Ann")
+    async with served(shared, wrong_tokens_per_minute=3) as (url, _), httpx2.AsyncClient() as http:
+        answers = [await raw_post(http, url, "tools/list", headers=bearer(f"one_{number}")) for number in range(5)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
         assert int(answers[-1].headers["retry-after"]) >= 20
-        assert (await raw_post(http, url, "tools/list", **bearer(token))).status_code == 200
+        assert (await raw_post(http, url, "tools/list", headers=bearer(token))).status_code == 200
 
 
-async def test_one_caller_cannot_take_all_sessions(swarm: Swarm) -> None:
-    ann, bob = await tokens_of(swarm, "Ann", "Bob")
-    async with served(swarm, sessions_per_caller=1, max_sessions=10) as (url, _):
+async def test_one_caller_cannot_take_all_sessions(shared: Swarm) -> None:
+    ann, bob = await tokens_of(shared, "Ann", "Bob")
+    async with served(shared, sessions_per_caller=1, max_sessions=10) as (url, _):
         async with client(url, "legacy", bearer(ann)), httpx2.AsyncClient() as http:
             begin = request("initialize", BEGIN)
             accept = {"Accept": "application/json, text/event-stream"}
@@ -168,8 +174,8 @@ async def test_one_caller_cannot_take_all_sessions(swarm: Swarm) -> None:
             await again("find", table="conversations")
 
 
-async def test_a_page_in_a_browser_may_call_when_its_origin_is_allowed(swarm: Swarm) -> None:
-    (token,) = await tokens_of(swarm, "Ann")
+async def test_a_page_in_a_browser_may_call_when_its_origin_is_allowed(shared: Swarm) -> None:
+    (token,) = await tokens_of(shared, "Ann")
     page = "https://app.example.org"
     asks = {
         "Origin": page,
@@ -177,18 +183,18 @@ async def test_a_page_in_a_browser_may_call_when_its_origin_is_allowed(swarm: Sw
         "Access-Control-Request-Headers": "authorization,mcp-protocol-version,mcp-param-table",
     }
     async with (
-        served(swarm, allowed_origins=[page]) as (url, _),
+        served(shared, allowed_origins=[page]) as (url, _),
         httpx2.AsyncClient() as http,
     ):
         may = await http.options(url, headers=asks)
         assert may.status_code == 200
         assert may.headers["access-control-allow-origin"] == page
         assert "mcp-param-table" in may.headers["access-control-allow-headers"]
-        refused = await raw_post(http, url, "tools/list", Origin=page)
+        refused = await raw_post(http, url, "tools/list", headers={"Origin": page})
         assert refused.status_code == 401
         assert refused.headers["access-control-allow-origin"] == page
         assert "WWW-Authenticate" in refused.headers["access-control-expose-headers"]
-        answer = await raw_post(http, url, "tools/list", Origin=page, **bearer(token))
+        answer = await raw_post(http, url, "tools/list", headers={"Origin": page, **bearer(token)})
         assert answer.status_code == 200
         for path in ("/mcp", "/healthz"):
             other = await http.options(
@@ -205,10 +211,10 @@ async def test_no_token_is_ever_written_to_the_log(swarm: Swarm, caplog: pytest.
     secret = "one_verysecret"
     async with served(swarm) as (url, token), httpx2.AsyncClient() as http:
         assert token is not None
-        await raw_post(http, url, "tools/list", **bearer(token))
-        await raw_post(http, url, "tools/list", **bearer(secret))
-        await raw_post(http, url, "tools/list", Authorization=f"Basic {secret}")
-        await raw_post(http, f"{url}?access_token={secret}", "tools/list", **bearer(secret))
+        await raw_post(http, url, "tools/list", headers=bearer(token))
+        await raw_post(http, url, "tools/list", headers=bearer(secret))
+        await raw_post(http, url, "tools/list", headers={"Authorization": f"Basic {secret}"})
+        await raw_post(http, f"{url}?access_token={secret}", "tools/list", headers=bearer(secret))
         await http.get(f"{url}/{secret}?token={secret}", headers=bearer(secret))
         await http.post(url, content=secret.encode() * 100, headers=bearer(token))
     assert secret not in caplog.text

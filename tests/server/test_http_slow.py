@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -59,15 +60,29 @@ async def ends(reader: asyncio.StreamReader) -> None:
         b"\r\n",
     ],
 )
-async def test_who_does_not_end_a_request_is_let_go(swarm: Swarm, sent: bytes) -> None:
-    async with served(swarm, request_seconds=0.2) as (url, _), connection(url) as (reader, writer):
+async def test_who_does_not_end_a_request_is_let_go(shared: Swarm, sent: bytes) -> None:
+    async with served(shared, request_seconds=0.2) as (url, _), connection(url) as (reader, writer):
         writer.write(sent.replace(b"Host: x", f"Host: {urlsplit(url).netloc}".encode()))
         assert await status_of(reader) in (408, 401)  # a token is asked for before the body is read
         await ends(reader)
 
 
-async def test_a_body_that_drips_is_let_go(swarm: Swarm) -> None:
-    async with served(swarm, no_auth=True, request_seconds=0.2) as (url, _), connection(url) as (reader, writer):
+@pytest.mark.parametrize("version", ["2025-11-25", MODERN])
+async def test_who_leaves_amid_a_request_is_no_error(
+    shared: Swarm, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    async with served(shared, no_auth=True) as (url, _):
+        lines = ("Content-Type: application/json", f"Accept: {ACCEPT}", f"MCP-Protocol-Version: {version}")
+        async with connection(url) as (_, writer):
+            writer.write(head(url, *lines, "Content-Length: 1000") + b"{")
+            await writer.drain()
+        async with httpx2.AsyncClient() as http:
+            assert (await raw_post(http, url, "tools/list")).status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_body_that_drips_is_let_go(shared: Swarm) -> None:
+    async with served(shared, no_auth=True, request_seconds=0.2) as (url, _), connection(url) as (reader, writer):
         lines = ("Content-Type: application/json", f"Accept: {ACCEPT}", "Content-Length: 1000")
         writer.write(head(url, *lines) + b"{")
         dripping = asyncio.create_task(status_of(reader))
@@ -79,18 +94,18 @@ async def test_a_body_that_drips_is_let_go(swarm: Swarm) -> None:
         assert await dripping == 408
 
 
-async def test_an_unused_connection_is_closed(swarm: Swarm) -> None:
-    async with served(swarm, keep_alive_seconds=0.2) as (url, _), connection(url) as (reader, writer):
+async def test_an_unused_connection_is_closed(shared: Swarm) -> None:
+    async with served(shared, keep_alive_seconds=0.2) as (url, _), connection(url) as (reader, writer):
         writer.write(head(url, method="GET /healthz"))
         assert await status_of(reader) == 200
         await ends(reader)
 
 
-async def test_too_large_is_refused_however_it_is_sent(swarm: Swarm) -> None:
-    most = {"max_body_bytes": 10_000, "max_header_bytes": 4096}
+async def test_too_large_is_refused_however_it_is_sent(shared: Swarm) -> None:
+    most: dict[str, Any] = {"max_body_bytes": 10_000, "max_header_bytes": 4096}
     json_lines = ("Content-Type: application/json", f"Accept: {ACCEPT}")
     padding = [f"X-Pad-{number}: {'x' * 100}" for number in range(50)]
-    async with served(swarm, no_auth=True, **most) as (url, _):
+    async with served(shared, no_auth=True, **most) as (url, _):
         cases = {
             "a declared body": (head(url, *json_lines, "Content-Length: 10001") + b"{", 413),
             "a body in chunks": (
@@ -119,9 +134,9 @@ async def test_too_large_is_refused_however_it_is_sent(swarm: Swarm) -> None:
 
 
 @pytest.mark.parametrize("endless", [b"1;x" + b"y" * 1000, b"1\r\nz\r\n", b"0\r\n" + b"X-A: b\r\n" * 100])
-async def test_chunks_and_trailers_without_an_end_are_cut_off(swarm: Swarm, endless: bytes) -> None:
+async def test_chunks_and_trailers_without_an_end_are_cut_off(shared: Swarm, endless: bytes) -> None:
     async with (
-        served(swarm, no_auth=True, max_body_bytes=1000, max_header_bytes=4096) as (url, _),
+        served(shared, no_auth=True, max_body_bytes=1000, max_header_bytes=4096) as (url, _),
         connection(url) as (reader, writer),
     ):
         writer.write(head(url, "Content-Type: application/json", "Transfer-Encoding: chunked"))
@@ -137,12 +152,12 @@ async def test_chunks_and_trailers_without_an_end_are_cut_off(swarm: Swarm, endl
         assert sent < 5_000_000
 
 
-async def test_who_takes_no_answer_holds_up_nobody_and_is_let_go(swarm: Swarm) -> None:
-    plan = await swarm.owner("create_conversation", title="Plan")
+async def test_who_takes_no_answer_holds_up_nobody_and_is_let_go(shared: Swarm) -> None:
+    plan = await shared.owner("create_conversation", title="Plan")
     for _ in range(40):
-        await swarm.owner("send_message", conversationId=plan["_id"], content="x" * 20_000)
-    tokens = await swarm.service.tokens()
-    text, _ = await tokens.create(swarm.service.owner.id, ["read"])
+        await shared.owner("send_message", conversationId=plan["_id"], content="x" * 20_000)
+    tokens = await shared.service.tokens()
+    text, _ = await tokens.create(shared.service.owner.id, ["read"])
     call = {"name": "list_messages", "arguments": {"conversationId": plan["_id"], "limit": 40, "format": "detailed"}}
     body = json.dumps(request("tools/call", with_meta(call))).encode()
     lines = [
@@ -154,7 +169,7 @@ async def test_who_takes_no_answer_holds_up_nobody_and_is_let_go(swarm: Swarm) -
         "Mcp-Name: list_messages",
         f"Content-Length: {len(body)}",
     ]
-    async with served(swarm, stalled_seconds=0.5) as (url, _), connection(url) as (_, writer):
+    async with served(shared, stalled_seconds=0.5) as (url, _), connection(url) as (_, writer):
         writer.write((head(url, *lines) + body) * 20)  # answers of more than a megabyte each, in a row
         await writer.drain()
         async with httpx2.AsyncClient(headers=bearer(text)) as http:
@@ -170,4 +185,4 @@ def served_ports(url: str, client_port: int) -> list[int]:
     """The server's ends of a client's connection that are open: both are in this process."""
     port = urlsplit(url).port
     found = psutil.Process().net_connections(kind="tcp")
-    return [one.laddr.port for one in found if one.laddr.port == port and one.raddr and one.raddr.port == client_port]
+    return [one.laddr.port for one in found if one.laddr.port == port and client_port in one.raddr]

@@ -133,6 +133,16 @@ async def test_without_its_provider_no_token_is_judged(swarm: Swarm, issuer: Iss
     await keys.close()
 
 
+async def test_who_cannot_be_judged_is_told_to_come_again(swarm: Swarm, issuer: Issuer) -> None:
+    issuer.names_itself = "https://evil.example.org"
+    async with served(swarm, oauth={"issuer": issuer.url}) as (url, token), httpx2.AsyncClient() as http:
+        assert token is not None
+        answer = await raw_post(http, url, "tools/list", headers=bearer(issuer.token("r1")))
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "5"
+        assert (await raw_post(http, url, "tools/list", headers=bearer(token))).status_code == 200
+
+
 async def test_a_newcomer_becomes_a_user_only_when_that_is_wanted(swarm: Swarm, issuer: Issuer) -> None:
     token = issuer.token("r1", email="Zoe@example.org", name="Zoë")
     strict, open_to_all = provider_tokens(swarm, issuer), provider_tokens(swarm, issuer, create_users=True)
@@ -171,9 +181,9 @@ async def test_a_refusal_says_where_tokens_come_from(swarm: Swarm, issuer: Issue
         assert asked.status_code == 401
         assert where in asked.headers["www-authenticate"]
         assert "error=" not in asked.headers["www-authenticate"]
-        wrong = await raw_post(http, url, "tools/list", **bearer("x.y.z"))
+        wrong = await raw_post(http, url, "tools/list", headers=bearer("x.y.z"))
         assert 'error="invalid_token"' in wrong.headers["www-authenticate"]
-        weak = await raw_post(http, url, "tools/list", **bearer(issuer.token("r1", scope="openid")))
+        weak = await raw_post(http, url, "tools/list", headers=bearer(issuer.token("r1", scope="openid")))
         assert weak.status_code == 403
         assert 'error="insufficient_scope"' in weak.headers["www-authenticate"]
         assert 'scope="one:read one:write one:analyst one:admin"' in weak.headers["www-authenticate"]
