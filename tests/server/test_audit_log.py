@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,9 @@ async def test_tokens_and_who_brings_them(swarm: Swarm, era: str) -> None:
         for _ in range(2):
             async with client(url, era, bearer(other["token"])) as remote:
                 await remote("create_tag", name="green")
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(headers=bearer("one_guessed")) as http:
             for _ in range(20):
-                answer = await raw_post(http, url, "tools/list", **bearer("one_guessed"))
+                answer = await raw_post(http, url, "tools/list")
                 assert answer.status_code == 401
     rows = await entries(swarm)
     assert [(row["action"], row["grantId"], row["about"]) for row in rows if row["action"].startswith("token")] == [
@@ -159,7 +160,7 @@ async def test_old_rows_go(swarm: Swarm) -> None:
     assert len(await entries(swarm)) == 1
     now = time.time_ns() // 1_000_000
     for before, left in ((now - 60_000, 1), (now + 60_000, 0)):
-        await swarm.service.engine.store.database.write(lambda connection, at=before: prune_audit(connection, at))
+        await swarm.service.engine.store.database.write(partial(prune_audit, before=before))
         assert len(await entries(swarm)) == left
 
 

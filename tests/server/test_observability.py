@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import httpx2
@@ -25,6 +25,9 @@ from server.tracing import Tracing
 from storage import engine
 from tests.clients import Swarm
 from tests.remote import bearer, client, raw_post, served
+
+if TYPE_CHECKING:
+    from mcp_types import RequestParamsMeta
 
 SECRET = "the launch is on Tuesday"
 
@@ -161,12 +164,13 @@ async def test_a_span_belongs_to_the_trace_of_the_caller(swarm: Swarm, place: st
     swarm.service.tracing = Tracing(settings(), SimpleSpanProcessor(spans))
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     parent = f"00-{trace}-00f067aa0ba902b7-01"
+    headers = {"traceparent": parent}
     if place == "meta":
-        await swarm.owner.client.call_tool("find", {"table": "tags"}, meta={"traceparent": parent})
+        await swarm.owner.client.call_tool("find", {"table": "tags"}, meta=cast("RequestParamsMeta", headers))
     else:
-        async with served(swarm, no_auth=True) as (url, _), httpx2.AsyncClient() as http:
+        async with served(swarm, no_auth=True) as (url, _), httpx2.AsyncClient(headers=headers) as http:
             params = {"name": "find", "arguments": {"table": "tags"}}
-            await raw_post(http, url, "tools/call", params, traceparent=parent)
+            await raw_post(http, url, "tools/call", params)
     (span,) = (span for span in spans.get_finished_spans() if span.name == "tools/call find")
     assert span.context is not None
     assert format_trace_id(span.context.trace_id) == trace

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.replay import KEY_META, RETRY_META
-from storage import store, writer
+from storage import receipts, store
 from storage.commit import Committer
 from storage.row import Deletion
 from tests.clients import ERAS, Refusal, Swarm, Tools, said
@@ -217,4 +217,4 @@ async def test_keys_have_a_limit(owner: Tools) -> None:
 
 
 def test_a_key_is_stored_under_its_owner() -> None:
-    assert writer.Key("user_1", "k", "", 0).text == "user_1/k"
+    assert receipts.Key("user_1", "k", "", 0).text == "user_1/k"
