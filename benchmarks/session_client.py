@@ -90,13 +90,14 @@ class Session:
         self._seen.opened += 1
         hearing = asyncio.create_task(self._hear()) if self._listens else None
         names, weights = list(MIX), list(MIX.values())
-        while (wait := self._rng.expovariate(1 / pause)) + loop.time() < deadline:
-            await asyncio.sleep(wait)
-            (name,) = self._rng.choices(names, weights)
-            await self._call(name)
-        if hearing is not None:
-            hearing.cancel()
-            await asyncio.gather(hearing, return_exceptions=True)
+        try:
+            while (wait := self._rng.expovariate(1 / pause)) + loop.time() < deadline:
+                await asyncio.sleep(wait)
+                await self._call(*self._rng.choices(names, weights))
+        finally:
+            if hearing is not None:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
         await self._close()
 
     async def call_each(self) -> None:

@@ -255,7 +255,7 @@ async def serve_http(
 def _listen(host: str, port: int) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listening = socket.create_server(address[:2], family=family, backlog=2048)
-    # Connections inherit it. asyncio sets it on sockets that name their protocol only, and an answer whose head and body
-    # are two packets waits 40 ms for the acknowledgement of the first.
+    # Connections inherit it. asyncio sets it only on sockets that name their protocol, and an answer in two packets
+    # would wait 40 ms for the acknowledgement of the first.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

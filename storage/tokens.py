@@ -39,6 +39,7 @@ class Tokens:
     def __init__(self, database: Database, stored: list[AccessToken]) -> None:
         self._database = database
         self._by_hash = {token.hash: token for token in stored}
+        self._hashes = {token.id: token.hash for token in stored}
         self._next_seq = max((token.seq for token in stored), default=0) + 1
 
     @classmethod
@@ -83,6 +84,7 @@ class Tokens:
             lambda connection: connection.execute(f'INSERT INTO "{token.table}" VALUES ({marks})', token.stored())
         )
         self._by_hash[token.hash] = token
+        self._hashes[token.id] = token.hash
         return text, token
 
     async def revoke(self, token_id: str) -> AccessToken:
@@ -107,8 +109,8 @@ class Tokens:
 
     def is_good(self, token_id: str) -> bool:
         """Whether the token of that id is known, not revoked and not expired."""
-        now = _now()
-        return any(token.id == token_id and _good(token, now) for token in self._by_hash.values())
+        token = self._by_hash.get(self._hashes.get(token_id, ""))
+        return token is not None and _good(token, _now())
 
     async def _changed(self, token: AccessToken, **times: int) -> AccessToken:
         after = token.changed(**times)
