@@ -13,7 +13,7 @@ PY = $(VENV)/bin/python
 INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
           $(PY) -m pip install --quiet --no-input
 
-.PHONY: help run demo test test-slow lint format types generated bench bench-search constraints clean
+.PHONY: help run demo test test-slow lint format types generated bench bench-search bench-sessions constraints clean
 .DEFAULT_GOAL = help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make lint         ruff                  make format      reformat"
 	@echo "make types        mypy, strict          make generated   are generated files current?"
 	@echo "make bench-search DATA=\"FILE...\"   how well and how fast search finds, on files of texts and queries"
+	@echo "make bench-sessions   500 HTTP sessions at once, for five minutes"
 	@echo "make bench        measure               make constraints pin the newest versions in bounds"
 	@echo "make clean        remove what was made"
 
@@ -54,6 +55,9 @@ generated: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-sessions: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.sessions $(ARGS)
 
 bench-search: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.search $(DATA) $(ARGS)
