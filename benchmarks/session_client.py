@@ -155,7 +155,7 @@ class Session:
             return "resources/read", {"uri": uri}
         if name == "resources/subscribe":
             return name, {"uri": uri}
-        arguments: dict[str, Any] = {
+        arguments: dict[str, dict[str, Any]] = {
             "send_message": {"conversationId": place.id, "content": " ".join(self._rng.choices(_WORDS, k=12))},
             "list_messages": {"conversationId": place.id, "limit": 20},
             "get": {"id": place.newest},
@@ -164,8 +164,8 @@ class Session:
             "find": {"table": "conversationParticipants", "where": {"conversationId": place.id}},
             "react": {"messageId": place.newest, "type": self._rng.choice(("like", "love", "laugh"))},
             "wait_for_messages": {"conversationId": place.id, "timeoutSeconds": WAIT_SECONDS},
-        }[name]
-        return "tools/call", {"name": name, "arguments": arguments}
+        }
+        return "tools/call", {"name": name, "arguments": arguments[name]}
 
     # -- the wire ----------------------------------------------------------------------------------------------------
 
