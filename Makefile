@@ -16,8 +16,8 @@ INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PI
 # The conformance suite and the inspector, which are programs for Node; it comes with them.
 NODE_TOOLS = build/conformance
 
-.PHONY: help run demo test test-slow test-browser lint format types generated bench bench-search conformance conformance-tools fuzz \
-        constraints clean
+.PHONY: help run demo test test-slow test-browser lint format types generated bench bench-search \
+        bench-sessions conformance conformance-tools fuzz constraints clean
 .DEFAULT_GOAL = help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make lint         ruff                  make format      reformat"
 	@echo "make types        mypy, strict          make generated   are generated files current?"
 	@echo "make bench-search DATA=\"FILE...\"   how well and how fast search finds, on files of texts and queries"
+	@echo "make bench-sessions   500 HTTP sessions at once, for five minutes"
 	@echo "make bench        measure               make constraints pin the newest versions in bounds"
 	@echo "make conformance  what the official suite says of it (needs npm)"
 	@echo "make fuzz         100,000 hostile requests at a server of its own"
@@ -64,6 +65,9 @@ generated: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-sessions: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.sessions $(ARGS)
 
 bench-search: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.search $(DATA) $(ARGS)

@@ -90,13 +90,14 @@ class Session:
         self._seen.opened += 1
         hearing = asyncio.create_task(self._hear()) if self._listens else None
         names, weights = list(MIX), list(MIX.values())
-        while (wait := self._rng.expovariate(1 / pause)) + loop.time() < deadline:
-            await asyncio.sleep(wait)
-            (name,) = self._rng.choices(names, weights)
-            await self._call(name)
-        if hearing is not None:
-            hearing.cancel()
-            await asyncio.gather(hearing, return_exceptions=True)
+        try:
+            while (wait := self._rng.expovariate(1 / pause)) + loop.time() < deadline:
+                await asyncio.sleep(wait)
+                await self._call(*self._rng.choices(names, weights))
+        finally:
+            if hearing is not None:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
         await self._close()
 
     async def call_each(self) -> None:
@@ -154,7 +155,7 @@ class Session:
             return "resources/read", {"uri": uri}
         if name == "resources/subscribe":
             return name, {"uri": uri}
-        arguments: dict[str, Any] = {
+        arguments: dict[str, dict[str, Any]] = {
             "send_message": {"conversationId": place.id, "content": " ".join(self._rng.choices(_WORDS, k=12))},
             "list_messages": {"conversationId": place.id, "limit": 20},
             "get": {"id": place.newest},
@@ -163,8 +164,8 @@ class Session:
             "find": {"table": "conversationParticipants", "where": {"conversationId": place.id}},
             "react": {"messageId": place.newest, "type": self._rng.choice(("like", "love", "laugh"))},
             "wait_for_messages": {"conversationId": place.id, "timeoutSeconds": WAIT_SECONDS},
-        }[name]
-        return "tools/call", {"name": name, "arguments": arguments}
+        }
+        return "tools/call", {"name": name, "arguments": arguments[name]}
 
     # -- the wire ----------------------------------------------------------------------------------------------------
 

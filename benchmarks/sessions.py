@@ -72,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sessions", description=__doc__)
     parser.add_argument("--sessions", type=int, default=500, help="how many at once (default: 500)")
     parser.add_argument("--seconds", type=float, default=300.0, help="for how long (default: 300)")
-    parser.add_argument("--pause", type=float, default=1.0, help="seconds between the calls of a session, on average")
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds between the calls of a session, on average")
     return parser.parse_args()
 
 

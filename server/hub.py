@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from server import __version__
 from server.endpoint import LOCK_FILE, Endpoint
 from server.lock import FileLock
+from server.open_files import allow_open_files
 from storage.memory import share_arenas
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def _serve(data_dir: Path, lock: FileLock, *, auto: bool, http: Http | None, con
         logger.warning("%s", warning)
     import anyio
 
+    allow_open_files()
     hub = Hub(data_dir, lock, settings, auto=auto, http=http)
     return anyio.run(hub.run, backend_options={"use_uvloop": _has_uvloop()})
 

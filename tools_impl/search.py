@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -123,18 +124,19 @@ async def search(
     with searching():
         vector = await _query_vector(index, query) if mode != "text" else None
     used: Mode = mode if vector is not None else "text"
+    named = {table: conversation_id if table is Message else owner_id for table in tables}
+    seen = await asyncio.gather(*(visible_scopes(view.store, one, visible(me, one), named[one]) for one in tables))
     asked: dict[type[Row], Filters] = {}
-    for table in tables:
-        scope = conversation_id if table is Message else owner_id
+    for table, scopes in zip(tables, seen, strict=True):
         asked[table] = Filters(
-            scope=scope,
+            scope=named[table],
             author=author_id,
             tags=tags or (),
             step=step,
             after=after,
             before=before,
             up_to=position.up_to,
-            scopes=await visible_scopes(view.store, table, visible(me, table), scope),
+            scopes=scopes,
         )
     with searching():
         found = await ranked(index, asked, query, vector, used)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from storage.index.fusion import Hit, Ranked, fused
-from storage.predicate import Everything, Predicate
+from storage.predicate import Everything, Predicate, Refers
 from storage.row import Row
 from storage.store import Store
 from storage.tables import Knowledge, Message
 
 if TYPE_CHECKING:
     from storage.index.indexer import Indexer
+    from storage.index.lance import ChunkTable
 
 Mode = Literal["hybrid", "text", "vector"]
 
@@ -65,16 +66,14 @@ async def visible_scopes(store: Store, table: type[Row], seen: Predicate, named:
     """The conversations or owners whose rows may be found; None where all may."""
     if isinstance(seen, Everything):
         return None
+    origin, column = table, "conversationId" if table is Message else "ownerId"
+    if isinstance(seen, Refers) and seen.field == "conversation_id":
+        # All of a conversation is seen, or nothing: there are fewer of them than of what is in them.
+        origin, column, seen = seen.to, "_id", seen.then
     text, values = seen.sql("t")
     if named is not None:
-        column = '"conversationId"' if table is Message else '"ownerId"'
-        text, values = f"{text} AND t.{column} = ?", [*values, named]
-    if table is Message:
-        rows = await store.database.select(
-            f'SELECT DISTINCT t."conversationId" FROM "{Message.table}" t WHERE {text}', values
-        )
-    else:
-        rows = await store.database.select(f'SELECT DISTINCT t."ownerId" FROM "{table.table}" t WHERE {text}', values)
+        text, values = f'{text} AND t."{column}" = ?', [*values, named]
+    rows = await store.database.select(f'SELECT DISTINCT t."{column}" FROM "{origin.table}" t WHERE {text}', values)
     return [scope for (scope,) in rows]
 
 
@@ -85,18 +84,25 @@ async def ranked(
     words: list[Hit] = []
     meaning: list[Hit] = []
     tables: dict[int, type[Row]] = {}
-    for table, filters in asked.items():
+    for table in asked:
         await index.catch_up(table)
-        chunks, where = index.tables[table], condition(filters)
-        by_words, by_meaning = await asyncio.gather(
-            _nothing() if mode == "vector" else chunks.by_words(query, where, POOL * CHUNKS_A_ROW),
-            _nothing() if vector is None else chunks.by_vector(vector, where, POOL * CHUNKS_A_ROW),
-        )
+    found = await asyncio.gather(
+        *(_hits(index.tables[table], condition(filters), query, vector, mode) for table, filters in asked.items())
+    )
+    for table, (by_words, by_meaning) in zip(asked, found, strict=True):
         words += by_words[:POOL]
         meaning += by_meaning[:POOL]
         tables |= dict.fromkeys((hit.seq for hit in (*by_words[:POOL], *by_meaning[:POOL])), table)
     weights = {seq: MEANING_WEIGHT[table] for seq, table in tables.items()}
     return [(one, tables[one.seq]) for one in fused(words, meaning, weights)[:POOL]]
+
+
+async def _hits(chunks: ChunkTable, where: str, query: str, vector: Any, mode: Mode) -> tuple[list[Hit], list[Hit]]:
+    """What a table has, by its words and by its meaning."""
+    return await asyncio.gather(
+        _nothing() if mode == "vector" else chunks.by_words(query, where, POOL * CHUNKS_A_ROW),
+        _nothing() if vector is None else chunks.by_vector(vector, where, POOL * CHUNKS_A_ROW),
+    )
 
 
 async def _nothing() -> list[Hit]:

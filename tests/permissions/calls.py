@@ -271,9 +271,13 @@ COMPLETIONS: dict[str, Call] = {
     "a stored prompt that is a draft": lambda i: complete("prompt", f"prompt-{i['draft prompt']}", "topic", ""),
 }
 
+
+def _list(method: str) -> Call:
+    return lambda _: listed(method)
+
+
 LISTS: dict[str, Call] = {
-    method: (lambda _, method=method: listed(method))
-    for method in ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+    method: _list(method) for method in ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
 }
 
 SECTIONS: dict[str, dict[str, Call]] = {

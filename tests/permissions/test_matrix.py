@@ -19,7 +19,7 @@ from tests.permissions.world import SCOPES, World, world_of
 
 _, LAST = NOTICES["that the list of prompts changed"]
 """What everybody hears of."""
-OFTEN = ("creator", "participant", "removed", "stranger")
+OFTEN = ("creator", "removed", "stranger")
 """The roles whose cells are among the fast tests."""
 ROLE = pytest.mark.parametrize(
     "role", [role if role in OFTEN else pytest.param(role, marks=pytest.mark.slow) for role in ROLES]

@@ -290,6 +290,27 @@ async def test_searches_and_changes_at_once_leave_no_duplicates(opened: Opened) 
 # -- models -----------------------------------------------------------------------------------------------------------
 
 
+async def test_searches_that_wait_together_are_served_by_one_round(opened: Opened) -> None:
+    async with opened(HashedWords()) as (swarm, index):
+        room = await fill(swarm)
+        await settled(index)
+        work = index._work[Message]
+        async with index._turn:
+            await swarm.owner("send_message", conversationId=room, content="lantern one")
+            searches = [asyncio.create_task(swarm.owner("search", query="lantern", mode="text")) for _ in range(10)]
+            with anyio.fail_after(30):
+                while len(index._turn._waiters or ()) < len(searches):
+                    await asyncio.sleep(0)
+            await swarm.owner("send_message", conversationId=room, content="lantern two")
+            begun = work.rounds_begun
+        for found in await asyncio.gather(*searches):
+            assert "lantern one" in {row["content"] for row in found["results"]}
+        assert work.rounds_begun <= begun + 2  # of the indexer itself there may be one
+        # Who comes later finds what came later.
+        found = await swarm.owner("search", query="lantern", mode="text")
+        assert len(found["results"]) == 2
+
+
 async def test_another_model_embeds_everything_and_the_first_one_nothing_again(opened: Opened) -> None:
     async with opened(HashedWords()) as (swarm, index):
         await fill(swarm)
