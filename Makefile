@@ -1,6 +1,6 @@
 # What a newcomer and CI run. Needs make and Python 3.11 or later, nothing else.
 #   make run PYTHON=python3.12       takes a certain interpreter
-#   make run ARGS="--port 9000"      passes arguments on (also to test, test-slow, bench, bench-search and fuzz)
+#   make run ARGS="--port 9000"      passes arguments on (also to the tests, bench, bench-search and fuzz)
 
 VENV = .venv
 PYTHON =
@@ -16,7 +16,7 @@ INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PI
 # The conformance suite and the inspector, which are programs for Node; it comes with them.
 NODE_TOOLS = build/conformance
 
-.PHONY: help run demo test test-slow lint format types generated bench bench-search conformance conformance-tools fuzz \
+.PHONY: help run demo test test-slow test-browser lint format types generated bench bench-search conformance conformance-tools fuzz \
         constraints clean
 .DEFAULT_GOAL = help
 
@@ -24,6 +24,7 @@ help:
 	@echo "make run          set up and serve: MCP over HTTP, and what to paste into a client"
 	@echo "make demo         a day of a swarm, on temporary data"
 	@echo "make test         the fast tests        make test-slow   the others: kill, load and upgrade tests"
+	@echo "make test-browser the pages, in an installed Chromium"
 	@echo "make lint         ruff                  make format      reformat"
 	@echo "make types        mypy, strict          make generated   are generated files current?"
 	@echo "make bench-search DATA=\"FILE...\"   how well and how fast search finds, on files of texts and queries"
@@ -39,10 +40,13 @@ demo: $(VENV)/.installed
 	@exec $(VENV)/bin/one-mcp demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	@$(PY) -m pytest -n 2 -m "not slow" $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not slow and not browser" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	@$(PY) -m pytest -m slow $(ARGS)
+
+test-browser: $(VENV)/.installed-dev
+	@$(PY) -m pytest -m browser $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	@$(PY) -m ruff check .

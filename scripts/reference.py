@@ -13,7 +13,7 @@ from server.binding import BOUND, Bound
 from server.cli import command_line
 from server.resources import FIXED, TEMPLATES
 from storage.analytics_views import VIEWS
-from storage.auth_tables import AUTH_TABLES
+from storage.auth_tables import AUTH_TABLES, OWN_AUTH_TABLES
 from storage.row import Row, columns
 from storage.tables import TABLES
 from tools_impl import TOOLSETS
@@ -121,7 +121,7 @@ def tables_page() -> str:
     for table in TABLES:
         parts += [table_section(table), "\n".join(f"- *{title}*: {words}" for title, words in _rules(table))]
     parts += ["# Auth tables", "In `auth.duckdb`; no tool reaches them."]
-    parts += [table_section(table) for table in AUTH_TABLES]
+    parts += [table_section(table) for table in (*AUTH_TABLES, *OWN_AUTH_TABLES)]
     return _page(parts)
 
 

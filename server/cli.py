@@ -149,6 +149,12 @@ def _token(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _accounts(arguments: argparse.Namespace) -> int:
+    from server.signin_cli import run
+
+    return run(arguments)
+
+
 _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     None: _proxy,
     "hub": _hub,
@@ -165,6 +171,8 @@ _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "inbox": _inbox,
     "demo": _demo,
     "token": _token,
+    "user": _accounts,
+    "session": _accounts,
 }
 
 
@@ -277,7 +285,12 @@ def _add_data_commands(
     about = "Show a day of a swarm in under a minute, with clients and a hub of its own, on temporary data."
     demo = commands.add_parser("demo", help=about, description=about, allow_abbrev=False)
     demo.add_argument("--keep", action="store_true", help="leave the data where it is, and say where")
-    token = add("token", "Make, list and revoke the tokens that HTTP clients show.")
+    _add_token(add("token", "Make, list and revoke the tokens that HTTP clients show."), shared)
+    _add_user(add("user", "Say who may sign in where `one-mcp serve` has the built-in sign-in."), shared)
+    _add_session(add("session", "List and end what is signed in: browsers, and clients that users allowed."), shared)
+
+
+def _add_token(token: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", parents=[shared], help="make a token and print it, once")
     who = create.add_mutually_exclusive_group()
@@ -292,6 +305,38 @@ def _add_data_commands(
     listing.add_argument("--json", action="store_true", help="print JSON")
     revoke = actions.add_parser("revoke", parents=[shared], help="make a token useless")
     revoke.add_argument("token_id", metavar="TOKEN_ID", help="its id, as `token list` shows it")
+
+
+def _add_user(user: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    actions = user.add_subparsers(dest="action", metavar="ACTION", required=True)
+    invite = actions.add_parser("invite", parents=[shared], help="print a link with which somebody signs up, once")
+    invite.add_argument("--name", metavar="TEXT", help="what to call them")
+    listing = actions.add_parser("list", parents=[shared], help="list accounts and invitations")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    disable = actions.add_parser(
+        "disable", parents=[shared], help="end all sessions of an account, and let it in no more"
+    )
+    enable = actions.add_parser("enable", parents=[shared], help="let it in again, or change its scopes")
+    reset = actions.add_parser("reset", parents=[shared], help="print a link to choose a new password with, once")
+    for action in (invite, disable, enable, reset):
+        action.add_argument("email", metavar="EMAIL", help="the address of the account")
+    invite.add_argument(
+        "--scopes",
+        type=_names,
+        help="what clients may be given at most: read, write, analyst, admin (default: read,write)",
+    )
+    enable.add_argument("--scopes", type=_names, help="what clients may be given at most from now on")
+
+
+def _add_session(session: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    actions = session.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", parents=[shared], help="list what is signed in")
+    listing.add_argument("--user", dest="email", metavar="EMAIL", help="only this account's")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    revoke = actions.add_parser("revoke", parents=[shared], help="end sessions, with all their tokens")
+    which = revoke.add_mutually_exclusive_group(required=True)
+    which.add_argument("session_id", nargs="?", metavar="SESSION_ID", help="its id, as `session list` shows it")
+    which.add_argument("--user", dest="email", metavar="EMAIL", help="all of this account's")
 
 
 def _add_chart(chart: argparse.ArgumentParser) -> None:

@@ -180,12 +180,44 @@ class TimeSettings(_Section):
     zone: Annotated[str, AfterValidator(_zone)]
 
 
+class SignInSettings(_Section):
+    """[sign_in]"""
+
+    enabled: bool
+    allow_sign_up: bool
+    one_time_codes: bool
+    code_digits: Annotated[int, Field(ge=6, le=8)]
+    code_minutes: Count
+    sender: Literal["console", "smtp"]
+    sender_address: Text
+    smtp_host: str
+    smtp_port: Annotated[int, Field(ge=1, le=65535)]
+    smtp_security: Literal["starttls", "tls", "none"]
+    smtp_user: str
+    smtp_password_env: str
+    invitation_days: Count
+    reset_hours: Count
+    access_token_seconds: Count
+    refresh_token_days: Count
+    session_days: Count
+    browser_hours: Count
+    register_clients: bool
+    max_clients: Count
+    client_documents: bool
+    private_document_hosts: list[Text]
+    password_chars: Count
+    password_memory_kib: Annotated[int, Field(ge=64)]
+    password_rounds: Count
+    password_threads: Annotated[int, Field(ge=1, le=16)]
+
+
 class Settings(_Section):
     """All settings; one attribute a section of `config.toml`."""
 
     hub: HubSettings
     http: HttpSettings
     oauth: OauthSettings
+    sign_in: SignInSettings
     storage: StorageSettings
     analytics: AnalyticsSettings
     cache: CacheSettings

@@ -186,6 +186,7 @@ class Hub:
         from server.inbox_command import inbox
         from server.listener import listen
         from server.reindex_command import reindex
+        from server.signin_commands import SignInCommands
         from server.snapshot_command import snapshot
         from server.token_commands import TokenCommands
 
@@ -204,6 +205,7 @@ class Hub:
                 "reindex": partial(reindex, service),
                 "snapshot": partial(snapshot, service),
                 "inbox": partial(inbox, service),
+                **SignInCommands(service).commands(),
             },
             pid=self._endpoint.pid,
             replaceable=self._auto,
@@ -303,7 +305,8 @@ class Hub:
         self._endpoint.write(self._data_dir)
         url = self._settings.http.public_url or url
         open_to_all = self._http is not None and self._http.no_auth
-        sys.stdout.write(instructions(self._data_dir, url, token=token, open_to_all=open_to_all))
+        sign_in = self._settings.sign_in.enabled
+        sys.stdout.write(instructions(self._data_dir, url, token=token, open_to_all=open_to_all, sign_in=sign_in))
         sys.stdout.flush()
 
     async def _status(self, _arguments: dict[str, Any], _progress: "Progress") -> dict[str, Any]:

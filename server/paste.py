@@ -12,8 +12,10 @@ from server import __version__
 DEFAULT_DIRECTORY = Path("~/.one-mcp")
 
 
-def instructions(data_dir: Path, url: str, *, token: str | None, open_to_all: bool) -> str:
-    """The two ways in, ready to paste. `token` is the first one, to be shown now; `open_to_all` asks for none."""
+def instructions(data_dir: Path, url: str, *, token: str | None, open_to_all: bool, sign_in: bool = False) -> str:
+    """The ways in, ready to paste. `token` is the first one, to be shown now; `open_to_all` asks for none; `sign_in`
+    says that people sign in with a browser.
+    """
     headers = {} if open_to_all else {"headers": {"Authorization": f"Bearer {token or 'TOKEN'}"}}
     parts = [
         f"one-mcp {__version__} serves {data_dir} at {url}",
@@ -26,6 +28,10 @@ def instructions(data_dir: Path, url: str, *, token: str | None, open_to_all: bo
         parts.append("The token is shown only now; `one-mcp token create` makes others.")
     elif not open_to_all:
         parts.append("`one-mcp token create` makes a TOKEN.")
+    if sign_in and not open_to_all:
+        parts.append(
+            f"Clients that sign in by OAuth need only {url}; `one-mcp user invite EMAIL` lets somebody sign in."
+        )
     return "\n\n".join([*parts, "Ctrl-C ends it.\n"])
 
 

@@ -33,6 +33,7 @@ from server.session import PLACE, SESSION, Session
 from server.subscriptions import Subscriptions
 from server.timer import Timer
 from server.verification import StoredTokens, Verifiers
+from storage.auth_file import AuthFile
 from storage.embedding import EmbeddingError, open_embedder
 from storage.engine import Engine, Options
 from storage.errors import StorageFault
@@ -45,6 +46,7 @@ from tools_impl.mistakes import closest
 if TYPE_CHECKING:
     from server.config import Settings
     from server.endpoint import Hello
+    from server.signin.core import SignIn
 
 DAY_MS = 24 * 3600 * 1000
 LISTS_CHANGE = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
@@ -91,8 +93,10 @@ class Service:
         self.receipt_ms = settings.idempotency.keep_days * DAY_MS
         self._memory_limit = settings.storage.duckdb_memory_limit
         self.data_dir = data_dir
+        self._auth_file: AuthFile | None = None
         self._tokens: Tokens | None = None
         self.verifiers = Verifiers()
+        self.sign_in: SignIn | None = None
         self.late_imports = [
             "storage.index.indexer",
             "storage.embedding.minilm",
@@ -172,6 +176,16 @@ class Service:
             group.start_soon(self.engine.store.snapshots.follow)
             await self.engine.store.index.follow_when_needed(self.engine.store)
 
+    def auth_file(self) -> AuthFile:
+        """`auth.duckdb`, opened when it is first needed.
+
+        Raises:
+            StorageFault: it cannot be used.
+        """
+        if self._auth_file is None:
+            self._auth_file = AuthFile.open(self.data_dir, self._memory_limit)
+        return self._auth_file
+
     async def tokens(self) -> Tokens:
         """The bearer tokens; their file is opened when they are first needed.
 
@@ -179,7 +193,7 @@ class Service:
             StorageFault: `auth.duckdb` cannot be used.
         """
         if self._tokens is None:
-            self._tokens = Tokens.open(self.data_dir, self._memory_limit)
+            self._tokens = Tokens(self.auth_file())
             self.verifiers.add(StoredTokens(self._tokens))
         return self._tokens
 
@@ -254,8 +268,8 @@ class Service:
         await self.timer.stop()
         await self.subscriptions.close()
         await self.engine.close()
-        if self._tokens is not None:
-            await self._tokens.close()
+        if self._auth_file is not None:
+            await self._auth_file.close()
 
 
 def _schema_of(name: str) -> dict[str, Any] | None:

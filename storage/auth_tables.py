@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from storage.fields import AccountId, Extension, Number, RefreshTokenId, SessionId, Time, UserId
 from storage.row import Row
@@ -19,6 +21,13 @@ class AuthSession(Row):
 
     user_id: UserId
     expiration_time: Time
+    kind: Annotated[Literal["browser", "client"] | None, Ext] = None
+    hash: Annotated[str | None, Ext] = Field(default=None, description="of the secret in a browser's cookie")
+    client_id: Annotated[str | None, Ext] = None
+    client_name: Annotated[str | None, Ext] = None
+    scopes: Annotated[list[str] | None, Ext] = None
+    resource: Annotated[str | None, Ext] = Field(default=None, description="the URL for which its tokens are good")
+    last_used_time: Annotated[Time | None, Ext] = None
 
 
 class AuthAccount(Row):
@@ -37,6 +46,8 @@ class AuthAccount(Row):
     secret: str | None = None
     email_verified: str | None = None
     phone_verified: str | None = None
+    scopes: Annotated[list[str] | None, Ext] = Field(default=None, description="what its sessions may be given at most")
+    disabled_time: Annotated[Time | None, Ext] = None
 
 
 class AuthRefreshToken(Row):
@@ -53,6 +64,10 @@ class AuthRefreshToken(Row):
     expiration_time: Time
     first_used_time: Time | None = None
     parent_refresh_token_id: RefreshTokenId | None = None
+    hash: Annotated[str | None, Ext] = None
+    access_hash: Annotated[str | None, Ext] = Field(default=None, description="of the access token made with it")
+    access_expiration_time: Annotated[Time | None, Ext] = None
+    access_scopes: Annotated[list[str] | None, Ext] = None
 
 
 class AuthVerificationCode(Row):
@@ -72,7 +87,7 @@ class AuthVerificationCode(Row):
 
 
 class AuthVerifier(Row):
-    """PKCE verifiers."""
+    """PKCE verifiers: authorization codes, each with the challenge (`signature`) that its client must answer."""
 
     table: ClassVar[str] = "authVerifiers"
     prefix: ClassVar[str] = "verifier"
@@ -80,6 +95,17 @@ class AuthVerifier(Row):
 
     session_id: SessionId | None = None
     signature: str | None = None
+    hash: Annotated[str | None, Ext] = None
+    user_id: Annotated[UserId | None, Ext] = None
+    client_id: Annotated[str | None, Ext] = None
+    client_name: Annotated[str | None, Ext] = None
+    redirect_uri: Annotated[str | None, Ext] = None
+    redirect_given: Annotated[bool | None, Ext] = Field(
+        default=None, description="whether the client named it in its request"
+    )
+    scopes: Annotated[list[str] | None, Ext] = None
+    resource: Annotated[str | None, Ext] = None
+    expiration_time: Annotated[Time | None, Ext] = None
 
 
 class AuthRateLimit(Row):
@@ -110,6 +136,40 @@ class AccessToken(Row):
     revoked_time: Annotated[Time | None, Ext] = None
 
 
+class AuthClient(Row):
+    """Programs that registered themselves as clients: ours, not the auth package's. They have no secret."""
+
+    table: ClassVar[str] = "authClients"
+    prefix: ClassVar[str] = "client"
+    indexes: ClassVar = {"clientId": ("client_id",)}
+
+    client_id: Annotated[str, Ext]
+    name: Annotated[str, Ext]
+    redirect_uris: Annotated[list[str], Ext]
+    last_used_time: Annotated[Time | None, Ext] = None
+
+
+class AuthInvitation(Row):
+    """Who may sign up: ours, not the auth package's. A row goes when its account is there."""
+
+    table: ClassVar[str] = "authInvitations"
+    prefix: ClassVar[str] = "invitation"
+    indexes: ClassVar = {"hash": ("hash",)}
+
+    email: Annotated[str, Ext]
+    name: Annotated[str | None, Ext] = None
+    scopes: Annotated[list[str], Ext]
+    hash: Annotated[str, Ext] = Field(description="of the link's token, or of what the browser must show")
+    code: Annotated[str | None, Ext] = Field(
+        default=None, description="hash of the code that was sent to who signs up without being invited"
+    )
+    expiration_time: Annotated[Time, Ext]
+    secret: Annotated[str | None, Ext] = Field(default=None, description="the account's, once it is known")
+    started_time: Annotated[Time | None, Ext] = Field(
+        default=None, description="when it was accepted: after a crash, what is missing is made at the next start"
+    )
+
+
 AUTH_TABLES: tuple[type[Row], ...] = (
     AuthSession,
     AuthAccount,
@@ -119,3 +179,5 @@ AUTH_TABLES: tuple[type[Row], ...] = (
     AuthRateLimit,
 )
 """The seed's six."""
+OWN_AUTH_TABLES: tuple[type[Row], ...] = (AccessToken, AuthClient, AuthInvitation)
+"""Ours."""

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 def certificate(directory: Path, name: str, *, password: bytes = b"") -> tuple[Path, Path]:
-    """The files of a certificate for 127.0.0.1 and of its key."""
+    """The files of a certificate for 127.0.0.1 and localhost, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -31,7 +32,7 @@ def certificate(directory: Path, name: str, *, password: bytes = b"") -> tuple[P
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -21,10 +21,15 @@ ACCEPT = "application/json, text/event-stream"
 
 @contextlib.asynccontextmanager
 async def served(
-    swarm: Swarm, *, no_auth: bool = False, oauth: dict[str, Any] | None = None, **http: Any
+    swarm: Swarm,
+    *,
+    no_auth: bool = False,
+    oauth: dict[str, Any] | None = None,
+    sign_in: dict[str, Any] | None = None,
+    **http: Any,
 ) -> AsyncIterator[tuple[str, str | None]]:
     """The URL of the swarm over HTTP, and the first token if one was made."""
-    overrides = {"http": {"port": 0, **http}, "oauth": oauth or {}}
+    overrides = {"http": {"port": 0, **http}, "oauth": oauth or {}, "sign_in": sign_in or {}}
     settings = load_settings(swarm.directory, environment=False, overrides=overrides)
     ready: asyncio.Future[tuple[str, str | None]] = asyncio.get_running_loop().create_future()
 

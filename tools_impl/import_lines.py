@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from storage.auth_tables import AUTH_TABLES, AccessToken
+from storage.auth_tables import AUTH_TABLES, OWN_AUTH_TABLES
 from storage.errors import Invalid
 from storage.row import Row, columns
 from storage.store import table_of
@@ -19,7 +19,7 @@ from storage.tables import BY_NAME, Agent, Attachment, Conversation, Tag, User
 from tools_impl.arguments import CONTENT_CHARS, Email, RowId, TagName, Tags
 from tools_impl.mistakes import closest, field_errors
 
-_CLOSED = frozenset({*(table.table for table in AUTH_TABLES), AccessToken.table})
+_CLOSED = frozenset(table.table for table in (*AUTH_TABLES, *OWN_AUTH_TABLES))
 _ROW_ID: TypeAdapter[str] = TypeAdapter(RowId)
 _EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 _TAG_NAME: TypeAdapter[str] = TypeAdapter(TagName)

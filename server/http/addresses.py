@@ -66,6 +66,18 @@ def listening_url(http: HttpSettings, port: int) -> str:
     return f"{scheme}://{_in_url(http.host)}:{port}{PATH}"
 
 
+def as_called(url: str, host: str) -> str:
+    """A URL of this server by the name (a Host header) under which it was called: this machine has several for one
+    address, and clients compare URLs letter by letter.
+    """
+    own, called = urlsplit(url), urlsplit(f"//{host}")
+    try:
+        same = is_loopback(own.hostname or "") and is_loopback(called.hostname or "") and own.port == called.port
+    except ValueError:
+        return url
+    return own._replace(netloc=host).geturl() if same else url
+
+
 def allowed_hosts(http: HttpSettings) -> list[str]:
     """The Host headers by which this server may be called; `name:*` is any port."""
     names = ["127.0.0.1", "localhost", "[::1]"] if is_loopback(http.host) else [_in_url(http.host)]

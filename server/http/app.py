@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from server import __version__
 from server.answers import Spliced
-from server.http.addresses import allowed_hosts, allowed_origins, listening_url
+from server.http.addresses import PATH, allowed_hosts, allowed_origins, listening_url
 from server.http.bearer import Bearer
 from server.http.gate import Gate
 from server.http.limits import CallerLimits
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from server.config import HttpSettings, Settings
     from server.service import Service
     from server.verification import Verifiers
+
+OFFERED = ("read", "write", "analyst")
+"""What clients ask for where the sign-in is our own, unless they know better: each gets what its user may give it."""
 
 
 def build_app(
@@ -77,11 +80,11 @@ def build_app(
 
 
 def _resource(settings: Settings, url: str) -> Resource:
-    oauth = settings.oauth
+    oauth, own = settings.oauth, [url.removesuffix("/").removesuffix(PATH)] if settings.sign_in.enabled else []
     if not oauth.issuer:
-        return Resource(url, [])
+        return Resource(url, own, OFFERED if own else ())
     names = (oauth.read, oauth.write, oauth.analyst, oauth.admin)
-    return Resource(url, [oauth.issuer], [some[0] for some in names if some])
+    return Resource(url, [oauth.issuer, *own], [some[0] for some in names if some])
 
 
 class _Manager(StreamableHTTPSessionManager):

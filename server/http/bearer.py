@@ -53,7 +53,9 @@ class Bearer:
         client = scope.get("client")
         origin = _address(client[0]) if client else "unknown"
         if value[:7].lower() != b"bearer ":
-            await self._refuse(send, 401, "", f"A bearer token is required. {self._challenge.help or _NEXT_STEP}")
+            await self._refuse(
+                scope, send, 401, "", f"A bearer token is required. {self._challenge.help or _NEXT_STEP}"
+            )
             return
         try:
             grant = await self._verifiers.verify(value[7:].decode("latin-1"))
@@ -61,10 +63,10 @@ class Bearer:
             await answer(send, 503, {"error": "temporarily_unavailable", "error_description": str(error)}, _SOON)
             return
         if grant is None or not await self._is_active(grant.member_id):
-            await self._wrong_token(origin, send)
+            await self._wrong_token(origin, scope, send)
         elif not grant.scopes:
             text = "The token has none of the scopes that are needed here."
-            await self._refuse(send, 403, "insufficient_scope", text)
+            await self._refuse(scope, send, 403, "insufficient_scope", text)
         else:
             principal = self._principals.get((grant.id, origin))
             if principal is None or principal.grant is not grant:
@@ -81,17 +83,18 @@ class Bearer:
         principal = self._principals[grant.id, origin] = Principal(grant, session, AuthenticatedUser(token))
         return principal
 
-    async def _wrong_token(self, origin: str, send: Send) -> None:
+    async def _wrong_token(self, origin: str, scope: Scope, send: Send) -> None:
         wait = self._wrong.take(_neighbourhood(origin))
         if wait:
             text = f"{self._per_minute} wrong tokens came from this address within a minute."
             await too_many(text, wait, send)
             return
         text = f"The token is unknown, expired or revoked. {self._challenge.help or _NEXT_STEP}"
-        await self._refuse(send, 401, "invalid_token", text)
+        await self._refuse(scope, send, 401, "invalid_token", text)
 
-    async def _refuse(self, send: Send, status: int, error: str, text: str) -> None:
-        header = (b"www-authenticate", self._challenge.header(error, text))
+    async def _refuse(self, scope: Scope, send: Send, status: int, error: str, text: str) -> None:
+        host = scope[HEADERS].get(b"host", b"").decode("latin-1")
+        header = (b"www-authenticate", self._challenge.header(error, text, host))
         await answer(send, status, {"error": error or "unauthorized", "error_description": text}, header)
 
 

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.http.addresses import as_called
+
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
@@ -33,18 +35,18 @@ def metadata_routes(resource: Resource) -> list[Route]:
     """The metadata, where the RFC has it and at the root. Without an authorization server there is none to tell of."""
     if not resource.authorization_servers:
         return []
-    document = {
-        "resource": resource.url,
-        "authorization_servers": list(resource.authorization_servers),
-        "scopes_supported": list(resource.scopes),
-        "bearer_methods_supported": ["header"],
-        "resource_name": "one-mcp",
-    }
-    content = to_json(document)
 
-    async def metadata(_: Request) -> Response:
+    async def metadata(request: Request) -> Response:
+        host = request.headers.get("host", "")
+        document = {
+            "resource": as_called(resource.url, host),
+            "authorization_servers": [as_called(one, host) for one in resource.authorization_servers],
+            "scopes_supported": list(resource.scopes),
+            "bearer_methods_supported": ["header"],
+            "resource_name": "one-mcp",
+        }
         # Without secrets, and read by pages that look for the way in.
-        return Response(content, media_type="application/json", headers={"Cache-Control": "max-age=3600"})
+        return Response(to_json(document), media_type="application/json", headers={"Cache-Control": "max-age=3600"})
 
     paths = {WELL_KNOWN, f"{WELL_KNOWN}/mcp", urlsplit(resource.metadata_url).path}
     return [Route(path, metadata) for path in sorted(paths)]
@@ -57,9 +59,11 @@ class Challenge:
         signs_in = bool(resource.authorization_servers)
         self.help = "Sign in again." if signs_in else ""
         scopes = [f'scope="{" ".join(resource.scopes)}"'] if resource.scopes else []
-        self._parts = [*scopes, f'resource_metadata="{resource.metadata_url}"'] if signs_in else []
+        self._scopes = scopes if signs_in else []
+        self._metadata_url = resource.metadata_url if signs_in else ""
 
-    def header(self, error: str, text: str) -> bytes:
-        """The value; `error` is a code of RFC 6750, or empty when no token was shown."""
+    def header(self, error: str, text: str, host: str) -> bytes:
+        """The value; `error` is a code of RFC 6750, or empty when no token was shown, `host` the name called by."""
+        found = [f'resource_metadata="{as_called(self._metadata_url, host)}"'] if self._metadata_url else []
         said = [f'error="{error}"', f'error_description="{text}"'] if error else []
-        return ("Bearer " + ", ".join([*said, *self._parts] or ['realm="one-mcp"'])).encode()
+        return ("Bearer " + ", ".join([*said, *self._scopes, *found] or ['realm="one-mcp"'])).encode()

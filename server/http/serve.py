@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 import uvicorn
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from typing_extensions import override
 
 from server.http.addresses import check_address, is_wildcard, listening_url, open_socket
@@ -107,9 +107,13 @@ async def serve_http(
                 first, _ = await tokens.create(service.owner.id, sorted(ALL_SCOPES), name="first")
             started(url, first)
 
-        async with _provider(service, settings.oauth, http.public_url or url, no_auth=no_auth):
+        place = http.public_url or url
+        async with (
+            _provider(service, settings.oauth, place, no_auth=no_auth),
+            _sign_in(service, settings, place, no_auth=no_auth) as pages,
+        ):
             ending = asyncio.Event()
-            app = build_app(service, settings, verifiers, ending, url=url, routes=routes)
+            app = build_app(service, settings, verifiers, ending, url=url, routes=[*pages, *routes])
             server = _Server(_config(app, http, certificate), app.state.streams, certificate, ready)
             await _run(server, listening, ending)
 
@@ -141,6 +145,18 @@ async def _provider(service: Service, oauth: OauthSettings, url: str, *, no_auth
         service.verifiers.remove(provider)
         with anyio.CancelScope(shield=True):
             await provider.close()
+
+
+@contextlib.asynccontextmanager
+async def _sign_in(service: Service, settings: Settings, url: str, *, no_auth: bool) -> AsyncIterator[list[Route]]:
+    """The routes of the built-in sign-in, whose tokens are taken meanwhile, if it is on."""
+    if no_auth or not settings.sign_in.enabled:
+        yield []
+        return
+    from server.signin import opened, routes
+
+    async with opened(service, settings.sign_in, url) as sign_in:
+        yield routes(sign_in)
 
 
 def _config(app: object, http: HttpSettings, certificate: Certificate | None) -> Config:

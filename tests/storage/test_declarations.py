@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from storage.auth_tables import AUTH_TABLES, AccessToken
+from storage.auth_tables import AUTH_TABLES, OWN_AUTH_TABLES
 from storage.ddl import BOOKKEEPING, create_all, create_indexes
 from storage.migrations import AUTH_MIGRATIONS, MIGRATIONS
 from storage.row import Column, Row, columns, unwrapped
@@ -165,7 +165,7 @@ def test_the_migrations_make_the_tables_of_today() -> None:
 
 
 def test_the_migrations_of_the_auth_file_make_the_tables_of_today() -> None:
-    tables: tuple[type[Row], ...] = (*AUTH_TABLES, AccessToken)
+    tables: tuple[type[Row], ...] = (*AUTH_TABLES, *OWN_AUTH_TABLES)
     indexes = [statement for table in tables for statement in create_indexes(table)]
     assert layout(frozen(AUTH_MIGRATIONS)) == layout([BOOKKEEPING[0], *create_all(tables), *indexes])
 
