@@ -17,13 +17,14 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from server import __version__
 from server.answers import Spliced
 from server.http.addresses import allowed_hosts, allowed_origins, listening_url
 from server.http.bearer import Bearer
+from server.http.body import WholeBody
 from server.http.gate import Gate
 from server.http.limits import CallerLimits
 from server.http.metadata import Challenge, Resource, metadata_routes
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from server.config import HttpSettings, Settings
     from server.service import Service
     from server.verification import Verifiers
+
+
+_FORM_BYTES = 65_536
+"""The largest body of a request to anything but `/mcp`."""
 
 
 def build_app(
@@ -69,7 +74,10 @@ def build_app(
 
     app = Starlette(
         routes=[Route("/healthz", healthz), *([] if verifiers is None else metadata_routes(resource)), *routes],
-        middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
+        middleware=[
+            Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http)),
+            Middleware(WholeBody, most_bytes=_FORM_BYTES),
+        ],
         lifespan=lifespan,
     )
     app.state.streams = streams
@@ -91,11 +99,16 @@ class _Manager(StreamableHTTPSessionManager):
         super().__init__(
             service.server,
             json_response=plain_json,
-            max_request_body_size=http.max_body_bytes,
             max_sessions=http.max_sessions,
         )
+        self._whole = WholeBody(self._handle_request, http.max_body_bytes)
         self._most = http.sessions_per_caller
         self._held: Counter[str | None] = Counter()
+
+    @override
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, with our own limit for its body."""
+        await self._whole(scope, receive, send)
 
     @override
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:

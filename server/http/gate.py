@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -18,8 +17,6 @@ log = logging.getLogger(__name__)
 HEADERS = "one.headers"
 """Where the scope of a request has its headers as a dict: what comes after looks at several of them."""
 EXPOSED = ("Mcp-Session-Id", "MCP-Protocol-Version", "WWW-Authenticate", "Retry-After")
-FORM_BYTES = 65_536
-"""The largest body of a request to anything but `/mcp`."""
 _ONCE = frozenset({b"host", b"origin", b"authorization", b"content-type"})
 _KNOWN = 1_000
 _PATHS = frozenset({PATH, f"{PATH}/"})
@@ -33,7 +30,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, mcp: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self._mcp = mcp
-        self._others = RequestBodyLimitMiddleware(app, FORM_BYTES)
+        self._others = app
         self._hosts = Names(hosts)
         self._origins = Names(origins)
         # No cookies are read at /mcp, so an allowed page may send what headers it likes: the protocol has open ones.
