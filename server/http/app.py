@@ -17,13 +17,14 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from server import __version__
 from server.answers import Spliced
 from server.http.addresses import PATH, allowed_hosts, allowed_origins, listening_url
 from server.http.bearer import Bearer
+from server.http.body import WholeBody
 from server.http.gate import Gate
 from server.http.limits import CallerLimits
 from server.http.metadata import Challenge, Resource, metadata_routes
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 OFFERED = ("read", "write", "analyst")
 """What clients ask for where the sign-in is our own, unless they know better: each gets what its user may give it."""
+
+
+_FORM_BYTES = 65_536
+"""The largest body of a request to anything but `/mcp`."""
 
 
 def build_app(
@@ -54,8 +59,8 @@ def build_app(
     http = settings.http
     resource = _resource(settings, http.public_url or url or listening_url(http, http.port))
     managers = [_Manager(service, http, plain_json=plain_json) for plain_json in (False, True)]
-    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request), http.max_body_bytes)
-    streams = Streams(eras, ending, service.is_good)
+    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request))
+    streams = Streams(WholeBody(eras, http.max_body_bytes), ending, service.is_good)
     mcp: ASGIApp = streams
     if verifiers is not None:
         limited = CallerLimits(mcp, http)
@@ -72,7 +77,10 @@ def build_app(
 
     app = Starlette(
         routes=[Route("/healthz", healthz), *([] if verifiers is None else metadata_routes(resource)), *routes],
-        middleware=[Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http))],
+        middleware=[
+            Middleware(Gate, mcp=mcp, hosts=allowed_hosts(http), origins=allowed_origins(http)),
+            Middleware(WholeBody, most_bytes=_FORM_BYTES),
+        ],
         lifespan=lifespan,
     )
     app.state.streams = streams
@@ -94,11 +102,15 @@ class _Manager(StreamableHTTPSessionManager):
         super().__init__(
             service.server,
             json_response=plain_json,
-            max_request_body_size=http.max_body_bytes,
             max_sessions=http.max_sessions,
         )
         self._most = http.sessions_per_caller
         self._held: Counter[str | None] = Counter()
+
+    @override
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, whose body was read within its limit before."""
+        await self._handle_request(scope, receive, send)
 
     @override
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:

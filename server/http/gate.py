@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
-from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.http.addresses import PATH
 
-log = logging.getLogger(__name__)
-
 HEADERS = "one.headers"
 """Where the scope of a request has its headers as a dict: what comes after looks at several of them."""
 EXPOSED = ("Mcp-Session-Id", "MCP-Protocol-Version", "WWW-Authenticate", "Retry-After")
-FORM_BYTES = 65_536
-"""The largest body of a request to anything but `/mcp`."""
 _ONCE = frozenset({b"host", b"origin", b"authorization", b"content-type"})
 _KNOWN = 1_000
 _PATHS = frozenset({PATH, f"{PATH}/"})
@@ -33,7 +26,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, mcp: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self._mcp = mcp
-        self._others = RequestBodyLimitMiddleware(app, FORM_BYTES)
+        self._others = app
         self._hosts = Names(hosts)
         self._origins = Names(origins)
         # No cookies are read at /mcp, so an allowed page may send what headers it likes: the protocol has open ones.
@@ -76,10 +69,7 @@ class Gate:
             await PlainTextResponse(text, 403)(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await (self._mcp if scope["path"] in _PATHS else self._others)(scope, receive, send)
-        except ClientDisconnect:
-            log.debug("a client left before it had sent its request")  # there is nobody to answer
+        await (self._mcp if scope["path"] in _PATHS else self._others)(scope, receive, send)
 
 
 class Names:

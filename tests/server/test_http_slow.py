@@ -67,6 +67,20 @@ async def test_who_does_not_end_a_request_is_let_go(shared: Swarm, sent: bytes) 
         await ends(reader)
 
 
+@pytest.mark.parametrize("version", ["2025-11-25", MODERN])
+async def test_who_leaves_amid_a_request_is_no_error(
+    shared: Swarm, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    async with served(shared, no_auth=True) as (url, _):
+        lines = ("Content-Type: application/json", f"Accept: {ACCEPT}", f"MCP-Protocol-Version: {version}")
+        async with connection(url) as (_, writer):
+            writer.write(head(url, *lines, "Content-Length: 1000") + b"{")
+            await writer.drain()
+        async with httpx2.AsyncClient() as http:
+            assert (await raw_post(http, url, "tools/list")).status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_body_that_drips_is_let_go(shared: Swarm) -> None:
     async with served(shared, no_auth=True, request_seconds=0.2) as (url, _), connection(url) as (reader, writer):
         lines = ("Content-Type: application/json", f"Accept: {ACCEPT}", "Content-Length: 1000")
