@@ -1,6 +1,6 @@
 # What a newcomer and CI run. Needs make and Python 3.11 or later, nothing else.
 #   make run PYTHON=python3.12       takes a certain interpreter
-#   make run ARGS="--port 9000"      passes arguments on (also to the tests, bench and bench-search)
+#   make run ARGS="--port 9000"      passes arguments on (also to the tests, bench, bench-search and fuzz)
 
 VENV = .venv
 PYTHON =

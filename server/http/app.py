@@ -56,8 +56,8 @@ def build_app(
     http = settings.http
     resource = _resource(settings, http.public_url or url or listening_url(http, http.port))
     managers = [_Manager(service, http, plain_json=plain_json) for plain_json in (False, True)]
-    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request), http.max_body_bytes)
-    streams = Streams(eras, ending, service.is_good)
+    eras = Eras(managers[0].handle_request, Spliced(managers[1].handle_request))
+    streams = Streams(WholeBody(eras, http.max_body_bytes), ending, service.is_good)
     mcp: ASGIApp = streams
     if verifiers is not None:
         limited = CallerLimits(mcp, http)
@@ -99,14 +99,13 @@ class _Manager(StreamableHTTPSessionManager):
             json_response=plain_json,
             max_sessions=http.max_sessions,
         )
-        self._whole = WholeBody(self._handle_request, http.max_body_bytes)
         self._most = http.sessions_per_caller
         self._held: Counter[str | None] = Counter()
 
     @override
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, with our own limit for its body."""
-        await self._whole(scope, receive, send)
+        """Serve one request, whose body was read within its limit before."""
+        await self._handle_request(scope, receive, send)
 
     @override
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:

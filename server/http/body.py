@@ -44,13 +44,13 @@ class WholeBody:
             if len(body) > self._most:
                 await self._refuse(scope, receive, send)
                 return
-        await self._app(scope, _replayed(bytes(body), receive), send)
+        await self._app(scope, replayed(bytes(body), receive), send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(f"Request body too large: {self._most:,} bytes are read", 413)(scope, receive, send)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """What gives the body first, and then what comes after it."""
     first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 

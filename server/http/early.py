@@ -16,13 +16,14 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.http.body import replayed
+from server.http.gate import HEADERS
 from server.session import SESSION
 
-_SESSION_HEADER = "mcp-session-id"
+_SESSION_HEADER = b"mcp-session-id"
 _NO_JSON = ErrorData(
     code=PARSE_ERROR, message="The body is not JSON in UTF-8, has half characters, or is nested too deeply."
 )
@@ -41,21 +42,16 @@ class Checked:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._under_way: set[tuple[str | None, str, str]] = set()
+        self._under_way: set[tuple[str | None, bytes, str]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request.
-
-        Raises:
-            ClientDisconnect: the client left before it had sent everything.
-        """
+        """Serve one request, whose body comes in one piece."""
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
-        body = await request.body()
+        body = (await receive())["body"]
         error, number = _read(body)
-        caller, session = scope.get(SESSION), request.headers.get(_SESSION_HEADER)
+        caller, session = scope.get(SESSION), scope[HEADERS].get(_SESSION_HEADER)
         grant = caller.grant_id if caller is not None else None
         key = (grant, session, number) if session is not None and number is not None else None
         if key in self._under_way:
@@ -64,11 +60,11 @@ class Checked:
             await _refusal(error)(scope, receive, send)
             return
         if key is None:
-            await self._app(scope, _replaying(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
             return
         self._under_way.add(key)
         try:
-            await self._app(scope, _replaying(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
         finally:
             self._under_way.discard(key)
 
@@ -87,12 +83,3 @@ def _read(body: bytes) -> tuple[ErrorData | None, str | None]:
 def _refusal(error: ErrorData) -> JSONResponse:
     answer = JSONRPCError(jsonrpc="2.0", id=None, error=error)
     return JSONResponse(answer.model_dump(by_alias=True, exclude_unset=True, mode="json"), status_code=400)
-
-
-def _replaying(body: bytes, receive: Receive) -> Receive:
-    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Message:
-        return unread.pop() if unread else await receive()
-
-    return replayed

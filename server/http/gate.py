@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.http.addresses import PATH
-
-log = logging.getLogger(__name__)
 
 HEADERS = "one.headers"
 """Where the scope of a request has its headers as a dict: what comes after looks at several of them."""
@@ -73,10 +69,7 @@ class Gate:
             await PlainTextResponse(text, 403)(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await (self._mcp if scope["path"] in _PATHS else self._others)(scope, receive, send)
-        except ClientDisconnect:
-            log.debug("a client left before it had sent its request")  # there is nobody to answer
+        await (self._mcp if scope["path"] in _PATHS else self._others)(scope, receive, send)
 
 
 class Names:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.call_log import LOG_LEVEL_META
+from server.http.body import replayed
 from server.http.early import Checked
 from server.http.gate import HEADERS
 from server.session import SESSION, Session
@@ -34,26 +34,21 @@ class Eras:
     progress or for logs. The handshake era keeps its event streams, which its clients expect.
     """
 
-    def __init__(self, streams: ASGIApp, plain: ASGIApp, max_body_bytes: int) -> None:
-        self._early = RequestBodyLimitMiddleware(Checked(streams), max_body_bytes)
+    def __init__(self, streams: ASGIApp, plain: ASGIApp) -> None:
+        self._early = Checked(streams)
         self._streams = streams
         self._plain = plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, whose body comes in one piece."""
         version = scope[HEADERS].get(_VERSION)
         if version is None or version in _HANDSHAKE_VERSIONS:
             await self._early(scope, receive, send)
             return
-        first = await receive()
-        body, takes_streams = first.get("body", b""), _STREAM in scope[HEADERS].get(b"accept", b"")
+        body = (await receive())["body"]
+        takes_streams = _STREAM in scope[HEADERS].get(b"accept", b"")
         app = self._streams if takes_streams and (_PROGRESS in body or LOG_LEVEL_META in body) else self._plain
-        unread = [first]
-
-        async def replayed() -> Message:
-            return unread.pop() if unread else await receive()
-
-        await app(scope, replayed, send)
+        await app(scope, replayed(body, receive), send)
 
 
 class Streams:

@@ -36,7 +36,7 @@ What fails there, and what passes with a warning:
 
 - Its scenarios for clients test clients; all about authorization that are scored are among them.
 - Its two scenarios for authorization servers (`authorization-server-metadata-endpoint`, `authorization-code-grant`) are
-  in neither set of requirements.
+  in neither set of requirements. The built-in sign-in passes both (`tests/conformance/test_authorization.py`).
 - Requests without a token, with a wrong one, and hostile ones in general: `make fuzz` sends 100,000 of them, made from
   the schemas of the tools, and looks in every answer for what must not be there.
 

@@ -174,6 +174,10 @@ def other_method(world: World, random: Random) -> dict[str, Any]:
     return sent
 
 
+_SMALL = 2_000
+"""Characters of a message of which a body may have many."""
+
+
 def bent(world: World, random: Random) -> Any:
     """A message that is no proper JSON-RPC."""
     sent: Any = with_envelope(random.choice((tool_call, other_method))(world, random))
@@ -189,7 +193,8 @@ def bent(world: World, random: Random) -> Any:
         case 4:
             sent["params"]["_meta"] = _bent_meta(random)
         case 5:
-            sent = [sent] * random.choice((0, 1, 2, 500))
+            many = 500 if len(str(sent)) < _SMALL else 2
+            sent = [sent] * random.choice((0, 1, 2, many))
         case 6:
             sent = {"jsonrpc": "2.0", "id": random.choice(IDS), random.choice(("result", "error")): nonsense(random)}
         case 7:
