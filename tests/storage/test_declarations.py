@@ -13,7 +13,7 @@ import pytest
 
 from storage.auth_tables import AUTH_TABLES, OWN_AUTH_TABLES
 from storage.ddl import BOOKKEEPING, create_all, create_indexes
-from storage.migrations import AUTH_MIGRATIONS, MIGRATIONS
+from storage.migrations import AUTH_MIGRATIONS, MIGRATIONS, m003_audit_log
 from storage.row import Column, Row, columns, unwrapped
 from storage.tables import BY_PREFIX, RESULTS, TABLES
 
@@ -161,7 +161,7 @@ def frozen(migrations: Sequence[Any]) -> list[str]:
 
 
 def test_the_migrations_make_the_tables_of_today() -> None:
-    assert layout(frozen(MIGRATIONS)) == layout([*BOOKKEEPING, *create_all(TABLES)])
+    assert layout(frozen(MIGRATIONS)) == layout([*BOOKKEEPING, *create_all(TABLES), *m003_audit_log.STATEMENTS])
 
 
 def test_the_migrations_of_the_auth_file_make_the_tables_of_today() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from pathlib import Path
@@ -15,9 +14,8 @@ HOWTO = (ROOT / "docs" / "howto-sign-in.md").read_text(encoding="utf-8")
 
 
 def test_every_threat_names_tests_that_exist() -> None:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("test_*.py")]
-    functions = (node for tree in trees for node in tree.body)
-    existing = {node.name for node in functions if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    files = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    existing = {name for text in files for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
     lines = [line for line in THREATS.splitlines() if line.startswith("| ") and not line.startswith("| threat")]
     assert len(lines) > 20
     for line in lines:
