@@ -29,7 +29,7 @@ SHARE_WHEN_QUIET, SHARE_WHEN_BUSY, SHARE_OF_WRITES = 500, 50, 2_500
 500th of the table (3,000 chunks at a million: 45 ms a search), or a 50th while others write (20,000: 220 ms)."""
 KEPT_VERSIONS = timedelta(minutes=2)
 PROBES = 200
-"""Of a million vectors mixed from real ones 50 probes found 0.89 of the 10 nearest, 100 or more 0.957, in the same 19 ms;
+"""Of a million vectors mixed from real ones 50 probes found 0.89 of the 10 nearest, 100 or more 0.957, in 19 ms each;
 of a million random ones, which have no neighbourhoods, 0.39 and 0.69."""
 REFINED = 800
 """So many of the nearest by RQ are compared by their whole vectors. RQ without refining has a recall of 0.5 to 0.7.
