@@ -14,6 +14,8 @@ import pytest
 from tests import processes
 from tests.processes import call, client, kill, run
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 
 
@@ -34,7 +36,6 @@ async def test_reindex(data: Path) -> None:
     assert_equal(data)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_killed_hub_leaves_an_index_that_repairs_itself(data: Path) -> None:
     rng = random.Random(7)

@@ -15,6 +15,8 @@ from storage.analytics.report import PARTS
 from storage.analytics_views import BY_NAME
 from tests.processes import call, client, run
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</style><script>alert('x')</script>{{ 7 * 7 }}<img src=https://evil.example/x onerror=alert(1)>"
 
 
@@ -36,7 +38,6 @@ def test_every_view_has_its_part() -> None:
     assert {part.view for part in PARTS} == set(BY_NAME)
 
 
-@pytest.mark.slow
 async def test_a_report_is_one_page_that_loads_and_runs_nothing(data: Path, tmp_path: Path) -> None:
     async with client(data) as mcp:
         agent = (await call(mcp, "create_agent", name=HOSTILE, description="d", kind="user_agent"))["_id"]

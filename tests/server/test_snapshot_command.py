@@ -4,8 +4,12 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.analysts import analyst, rows
 from tests.processes import call, client, hub, kill, run, runs, status, wait_until
+
+pytestmark = pytest.mark.slow
 
 TITLES = "SELECT title FROM conversations ORDER BY seq"
 

@@ -18,6 +18,8 @@ from pyarrow import parquet
 
 from tests.processes import SECONDS, call, client, command, data_directory, environment, run, runs
 
+pytestmark = pytest.mark.slow
+
 VALUES = (
     "SELECT range AS n, 'a | b' AS t, [1, 2] AS l, NULL AS z, TIMESTAMP '2026-03-01 10:00:00' AS m "
     "FROM range({count}) ORDER BY n"

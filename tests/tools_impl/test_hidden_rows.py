@@ -29,6 +29,8 @@ from tests.one_of_each import OPEN_TABLES, creation, working_calls
 from tests.strangers import CALLERS, MARKER, World, answer, filled, made, without
 from tools_impl.builtin_prompts import BUILT_IN
 
+pytestmark = pytest.mark.slow
+
 CALLER = pytest.mark.parametrize("caller", CALLERS)
 
 
