@@ -23,7 +23,7 @@ from storage.memory import share_arenas
 
 if TYPE_CHECKING:
     from server.config import Settings
-    from server.connections import Connections, Progress
+    from server.connections import Command, Connections, Progress
     from server.service import Service
 
 logger = logging.getLogger(__name__)
@@ -182,33 +182,13 @@ class Hub:
     async def _run(self, service: "Service") -> None:
         import anyio
 
-        from server.audit_command import audit
         from server.connections import Connections
-        from server.import_command import ImportCommand
-        from server.inbox_command import inbox
         from server.listener import listen
-        from server.reindex_command import reindex
-        from server.signin_commands import SignInCommands
-        from server.snapshot_command import snapshot
-        from server.token_commands import TokenCommands
 
-        tokens = TokenCommands(service)
         connections = Connections(
             service,
             self._endpoint.secret,
-            {
-                "status": self._status,
-                "stop": self._stop_command,
-                "token.create": tokens.create,
-                "token.list": tokens.list,
-                "token.revoke": tokens.revoke,
-                "import": ImportCommand(service),
-                "audit": partial(audit, service),
-                "reindex": partial(reindex, service),
-                "snapshot": partial(snapshot, service),
-                "inbox": partial(inbox, service),
-                **SignInCommands(service).commands(),
-            },
+            self._commands(service),
             pid=self._endpoint.pid,
             replaceable=self._auto,
             retire=self.stop,
@@ -240,6 +220,31 @@ class Hub:
             Endpoint.remove(self._data_dir)
             tasks.cancel_scope.cancel()
         await connections.finish(_GRACE_SECONDS, bye=self._failure is None)
+
+    def _commands(self, service: "Service") -> dict[str, "Command"]:
+        """What `one-mcp` commands ask of the hub, by name."""
+        from server.audit_command import audit
+        from server.import_command import ImportCommand
+        from server.inbox_command import inbox
+        from server.reindex_command import reindex
+        from server.signin_commands import SignInCommands
+        from server.snapshot_command import snapshot
+        from server.token_commands import TokenCommands
+
+        tokens = TokenCommands(service)
+        return {
+            "status": self._status,
+            "stop": self._stop_command,
+            "token.create": tokens.create,
+            "token.list": tokens.list,
+            "token.revoke": tokens.revoke,
+            "import": ImportCommand(service),
+            "audit": partial(audit, service),
+            "reindex": partial(reindex, service),
+            "snapshot": partial(snapshot, service),
+            "inbox": partial(inbox, service),
+            **SignInCommands(service).commands(),
+        }
 
     def _report_ready(self) -> None:
         place = self._endpoint.socket or f"{self._endpoint.host}:{self._endpoint.port}"
