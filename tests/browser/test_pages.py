@@ -60,6 +60,13 @@ async def test_what_others_wrote_does_nothing(page: Page, origin: str) -> None:
         assert not await page.locator("script, img").count(), name
 
 
+async def _opened(page: Page, url: str) -> None:
+    """The page, ready for keys: the browser moves the focus to the first field a moment after the page has loaded."""
+    await page.goto(url)
+    if await page.locator("[autofocus]").count():
+        await page.locator("[autofocus]:focus").wait_for()
+
+
 async def _tabbed(page: Page, stops: int) -> list[str]:
     """What has the focus at first and after each Tab; each must be seen to have it."""
     names = []
@@ -89,12 +96,12 @@ async def _tabbed(page: Page, stops: int) -> list[str]:
     ],
 )
 async def test_the_keyboard_reaches_all_in_order(page: Page, origin: str, name: str, order: list[str]) -> None:
-    await page.goto(f"{origin}/show/{name}")
+    await _opened(page, f"{origin}/show/{name}")
     assert await _tabbed(page, len(order) - 1) == order
 
 
 async def test_signing_in_by_keyboard(page: Page, origin: str, samples: Samples) -> None:
-    await page.goto(f"{origin}/show/sign in")
+    await _opened(page, f"{origin}/show/sign in")
     for text, key in (("ada@example.com", "Tab"), ("four words will do", "Enter")):
         await page.keyboard.type(text)
         await page.keyboard.press(key)

@@ -135,6 +135,7 @@ async def test_a_lost_password_is_replaced_by_the_owners_link(page: Page, swarm:
 
         await page.goto(f"{base}/reset?token={token}")
         assert await page.get_by_label("Email").input_value() == EMAIL
+        await page.locator("[autofocus]:focus").wait_for()
         await page.keyboard.type("short")
         await page.keyboard.press("Enter")
         field = page.get_by_label("New password")
