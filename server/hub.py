@@ -19,7 +19,7 @@ from server import __version__
 from server.endpoint import LOCK_FILE, Endpoint
 from server.lock import FileLock
 from server.open_files import allow_open_files
-from storage.memory import share_arenas
+from storage.memory import keep_little
 
 if TYPE_CHECKING:
     from server.config import Settings
@@ -50,7 +50,7 @@ class Http(NamedTuple):
 def run(data_dir: Path, *, auto: bool = False, http: Http | None = None, config: Path | None = None) -> int:
     """Run a hub until it is told to end; the process's exit status. `auto`: it ends when nobody needs it."""
     os.umask(0o077)  # what a hub writes is nobody else's
-    share_arenas()
+    keep_little()
     gc.disable()  # what is imported and opened now stays; there is nothing to find in it
     lock = FileLock(data_dir / LOCK_FILE)
     try:

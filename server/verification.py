@@ -48,7 +48,7 @@ class StoredTokens:
 
     async def verify(self, token: str) -> Grant | None:
         """What the token allows now, or None."""
-        found = await self._tokens.check(token)
+        found = self._tokens.check(token)
         if found is None:
             return None
         # What a token allows never changes. A caller's next request is known by the very same grant.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from typing import Any, TypeVar, cast
 import anyio
 import duckdb
 
-from storage.auth_tables import AUTH_TABLES, OWN_AUTH_TABLES
+from storage.auth_tables import AUTH_TABLES, OWN_AUTH_TABLES, AccessToken, AuthSession
 from storage.database import Database, open_file
 from storage.migrate import migrate
 from storage.migrations import AUTH_MIGRATIONS
@@ -41,6 +42,9 @@ _LOOKUPS = frozenset(
 )
 """Python names of the fields by which rows are found."""
 _CHECKPOINT_COMMITS = 1_000
+USE_NOTED_EVERY_MS = 60_000
+
+log = logging.getLogger(__name__)
 
 
 def now_ms() -> int:
@@ -63,6 +67,8 @@ class AuthFile:
         self._found: dict[tuple[type[Row], str, str], dict[str, None]] = defaultdict(dict)
         self._next_seq = max((max(row.seq, row.rev) for row in rows), default=0) + 1
         self._commits = 0
+        self._uses: dict[tuple[type[Row], str], int] = {}
+        self._noting: asyncio.Task[None] | None = None
         for row in rows:
             self._put(row)
 
@@ -119,6 +125,37 @@ class AuthFile:
                 for before, after in change.steps:
                     self._publish(before, after)
 
+    def note_use(self, row: AccessToken | AuthSession, now: int) -> None:
+        """Have it stored soon that a token or a session was used at `now`; at most once a minute for each.
+
+        Nobody waits for it: when hundreds come at once after a pause, each would wait for the notes of all.
+        """
+        key = (type(row), row.id)
+        if now - (row.last_used_time or 0) <= USE_NOTED_EVERY_MS or key in self._uses:
+            return
+        self._uses[key] = now
+        if self._noting is None:
+            self._noting = asyncio.create_task(self._note_uses())
+            self._noting.add_done_callback(self._noted)
+
+    async def _note_uses(self) -> None:
+        while self._uses:
+            uses = dict(self._uses)
+            try:
+                async with self.change(now_ms()) as change:
+                    for (table, row_id), used in uses.items():
+                        row = self.get(table, row_id)
+                        if row is not None:
+                            change.update(row, last_used_time=used)
+            finally:
+                for key in uses:
+                    del self._uses[key]
+
+    def _noted(self, task: asyncio.Task[None]) -> None:
+        self._noting = None
+        if not task.cancelled() and task.exception() is not None:
+            log.error("when tokens were last used could not be stored", exc_info=task.exception())
+
     def take_seq(self) -> int:
         """The next number of a row or a change."""
         seq, self._next_seq = self._next_seq, self._next_seq + 1
@@ -155,6 +192,8 @@ class AuthFile:
 
     async def close(self) -> None:
         """Close the file."""
+        if self._noting is not None:
+            await asyncio.wait([self._noting])
         await self._database.close()
 
 

@@ -6,8 +6,9 @@ import ctypes
 import sys
 from functools import cache
 
-_M_ARENA_MAX = -8
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _ARENAS = 4
+_MAPPED_BYTES = 256 << 10
 
 
 @cache
@@ -16,15 +17,20 @@ def _glibc() -> ctypes.CDLL | None:
     return library if library is not None and hasattr(library, "malloc_trim") else None  # others have nothing to ask
 
 
-def share_arenas() -> None:
-    """Let all threads share a few arenas, where the C library is glibc. Otherwise each keeps what it freed in its own.
+def keep_little() -> None:
+    """Let all threads share a few arenas, and keep large blocks out of them, where the C library is glibc.
 
-    With two, 705 instead of 861 MiB were resident after 400 searches of 100,000 messages, but cold reads took a fifth
-    longer; with four they take as long as without a bound.
+    Otherwise each thread keeps what it freed in its own. With two, 705 instead of 861 MiB were resident after 400
+    searches of 100,000 messages, but cold reads took a fifth longer; with four they take as long as without a bound.
+
+    The size from which a block is mapped by itself, and given back when it is freed, grows as large blocks are freed
+    unless it is set: then they leave holes. After two minutes of 500 busy sessions 15 instead of 100 MB were free
+    within the arenas, and 80 MB less resident.
     """
     library = _glibc()
     if library is not None:
         library.mallopt(_M_ARENA_MAX, _ARENAS)
+        library.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 def give_back() -> None:

@@ -20,7 +20,6 @@ CODE_MS = 60_000
 """How long an authorization code may be exchanged."""
 CODE_KEPT_MS = 600_000
 """How long a code is remembered, so that a second use of it is noticed."""
-USE_NOTED_EVERY_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +94,13 @@ class Sessions:
             )
         return secret
 
-    async def of_browser(self, now: int, secret: str) -> AuthSession | None:
+    def of_browser(self, now: int, secret: str) -> AuthSession | None:
         """The session whose cookie holds that secret."""
         found = self._file.where(AuthSession, "hash", digest(secret))
-        return await self._used(now, found[0]) if found and found[0].expiration_time > now else None
-
-    async def _used(self, now: int, session: AuthSession) -> AuthSession | None:
-        if now - (session.last_used_time or 0) <= USE_NOTED_EVERY_MS:
-            return session
-        async with self._file.change(now) as change:
-            current = self._file.get(AuthSession, session.id)
-            return None if current is None else change.update(current, last_used_time=now)
+        if not found or found[0].expiration_time <= now:
+            return None
+        self._file.note_use(found[0], now)
+        return found[0]
 
     # -- clients -------------------------------------------------------------------------------------------------
 
@@ -186,13 +181,13 @@ class Sessions:
         )
         return Issued(session, access, refresh, scopes)
 
-    async def of_access(self, now: int, text: str) -> tuple[AuthSession, AuthRefreshToken] | None:
+    def of_access(self, now: int, text: str) -> tuple[AuthSession, AuthRefreshToken] | None:
         """The session of an access token that is good now, and the row that says what it may do and how long."""
         found = self.access_token(text)
         if found is None or (found[1].access_expiration_time or 0) <= now:
             return None
-        session = await self._used(now, found[0])
-        return (session, found[1]) if session is not None else None
+        self._file.note_use(found[0], now)
+        return found
 
     def access_token(self, text: str) -> tuple[AuthSession, AuthRefreshToken] | None:
         """What an access token is, also when it has expired."""

@@ -42,12 +42,12 @@ class Browser:
     is_new: bool
 
     @classmethod
-    async def of(cls, request: Request, sessions: Sessions, now: int, *, secure: bool) -> Browser:
+    def of(cls, request: Request, sessions: Sessions, now: int, *, secure: bool) -> Browser:
         """The browser of a request."""
         secret = request.cookies.get(_cookie(secure), "")
         if not _SECRET.fullmatch(secret):
             return cls(secrets.token_urlsafe(32), None, secure, is_new=True)
-        return cls(secret, await sessions.of_browser(now, secret), secure, is_new=False)
+        return cls(secret, sessions.of_browser(now, secret), secure, is_new=False)
 
     def become(self, secret: str) -> None:
         """Take another cookie."""

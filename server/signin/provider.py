@@ -209,7 +209,7 @@ class SessionTokens:
         """What the token allows now, or None. The id of the grant is the session's: renewing a token keeps it."""
         if not token.startswith(ACCESS_PREFIX):
             return None
-        found = await self._sign_in.sessions.of_access(self._sign_in.clock(), token)
+        found = self._sign_in.sessions.of_access(self._sign_in.clock(), token)
         if found is None:
             return None
         session, issued = found

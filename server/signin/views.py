@@ -35,7 +35,7 @@ class Views:
 
         async def handle(request: Request) -> Response:
             secure = self._sign_in.site.secure
-            browser = await Browser.of(request, self._sign_in.sessions, self._sign_in.clock(), secure=secure)
+            browser = Browser.of(request, self._sign_in.sessions, self._sign_in.clock(), secure=secure)
             origin = request.client.host if request.client is not None else "unknown"
             try:
                 if request.method == "POST":

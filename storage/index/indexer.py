@@ -47,8 +47,8 @@ EMBED_ROWS = 32
 """Rows whose vectors are stored together."""
 EMBED_CHUNKS = 8
 """Chunks embedded between two looks at whether somebody else needs the processor: 70 ms."""
-INDEX_CACHE, METADATA_CACHE = 64 << 20, 32 << 20
-"""Bytes that LanceDB may keep."""
+INDEX_CACHE, METADATA_CACHE = 64 << 20, 8 << 20
+"""Bytes that LanceDB may keep. Each write makes a new version of the metadata: a larger cache fills with old ones."""
 LAGS_AFTER_SECONDS = 600.0
 QUIET_SECONDS = 0.05
 WORDS_PATIENCE_SECONDS = 2.0
@@ -86,6 +86,8 @@ class Indexer:
         self._busy_until = 0.0
         self._embedding_rests = 0.0
         self._oldest: float | None = None
+        self._newest_kept = store.last_seq
+        """Of a newer row no vector is kept until it was embedded here."""
 
     @classmethod
     async def open(cls, store: Store, directory: Path, memory_limit: str, embedder: Embedder, idle: float) -> Indexer:
@@ -196,7 +198,8 @@ class Indexer:
 
     async def _index_words(self, work: Work, seqs: list[int], known: set[int]) -> None:
         documents = await self._reader.read(work.table, seqs)
-        chunks = [chunk for document in documents for chunk in document.chunks]
+        older = [document for document in documents if document.seq <= self._newest_kept or document.seq in known]
+        chunks = [chunk for document in older for chunk in document.chunks]
         vectors = await self._kept.of(chunks) if self.embedder.dims else {}
         vectors |= self._given(documents)
         chunk_table = self.tables[work.table]
@@ -228,6 +231,7 @@ class Indexer:
             for table, work in self._work.items():
                 await self.tables[table].make_anew()
                 work.begin_anew()
+            self._newest_kept = self._store.last_seq
             if embed:
                 await self._kept.forget_model()
             for work in self._work.values():
@@ -278,6 +282,7 @@ class Indexer:
                 await self.catch_up(table)
                 if self.tables[table].unkempt(busy=time.monotonic() < self._busy_until):
                     await self.tables[table].maintain()
+                    await asyncio.get_running_loop().run_in_executor(None, give_back)  # compaction frees a lot
             waiting = [work for work in self._work.values() if work.vectors]
             if not waiting:
                 return

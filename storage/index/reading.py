@@ -30,11 +30,7 @@ class DocumentReader:
     async def read(self, table: type[Row], seqs: Sequence[int]) -> list[Document]:
         """The documents of the rows with those commit numbers; those that are gone are left out."""
         names = self._names
-        rows = await self._store.database.select(
-            f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq IN (SELECT unnest(?::BIGINT[])) ORDER BY seq',
-            [list(seqs)],
-        )
-        loaded = [table.loaded(row) for row in rows]
+        loaded = await self._rows(table, seqs)
         if table is Message:
             await self._learn_names(names, {row.author_participant_id for row in loaded if isinstance(row, Message)})
             replaced: set[str] = set()
@@ -49,6 +45,20 @@ class DocumentReader:
             }
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, self._describe, loaded, replaced, names)
+
+    async def _rows(self, table: type[Row], seqs: Sequence[int]) -> list[Row]:
+        """The rows as they are now, ascending; what was just said is still on a page in memory."""
+        rows: dict[int, Row] = {}
+        if table is Message:
+            remembered = ((seq, self._store.pages.message(seq)) for seq in seqs)
+            rows = {seq: message for seq, message in remembered if message is not None}
+        missing = [seq for seq in seqs if seq not in rows]
+        if missing:
+            found = await self._store.database.select(
+                f'SELECT {column_list(table)} FROM "{table.table}" WHERE seq IN (SELECT unnest(?::BIGINT[]))', [missing]
+            )
+            rows |= {row.seq: row for row in map(table.loaded, found)}
+        return [rows[seq] for seq in sorted(rows)]
 
     def _describe(self, rows: Sequence[Row], replaced: set[str], names: Names) -> list[Document]:
         documents = []
