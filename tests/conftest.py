@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.imports import BASE, Outcome, load
 # The machines that run this share their cores: no deadline, and the same examples on each run.
 settings.register_profile("quick", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("quick")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the programs that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
