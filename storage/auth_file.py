@@ -134,9 +134,9 @@ class AuthFile:
         if now - (row.last_used_time or 0) <= USE_NOTED_EVERY_MS or key in self._uses:
             return
         self._uses[key] = now
-        if self._noting is None:
+        if self._noting is None or self._noting.done():
             self._noting = asyncio.create_task(self._note_uses())
-            self._noting.add_done_callback(self._noted)
+            self._noting.add_done_callback(_log_failure)
 
     async def _note_uses(self) -> None:
         while self._uses:
@@ -150,11 +150,6 @@ class AuthFile:
             finally:
                 for key in uses:
                     del self._uses[key]
-
-    def _noted(self, task: asyncio.Task[None]) -> None:
-        self._noting = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("when tokens were last used could not be stored", exc_info=task.exception())
 
     def take_seq(self) -> int:
         """The next number of a row or a change."""
@@ -222,6 +217,11 @@ class AuthChange:
     def delete(self, row: Row) -> None:
         """The end of a row."""
         self.steps.append((row, None))
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("when tokens were last used could not be stored", exc_info=task.exception())
 
 
 def _keys(row: Row) -> list[tuple[type[Row], str, str]]:
