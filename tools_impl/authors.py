@@ -15,6 +15,14 @@ async def member_name(view: View, participant: Participant) -> str:
     return member.name if member is not None else ""
 
 
+async def author_of(view: View, participant_id: str) -> dict[str, Any] | None:
+    """Who a participant is: id and name of the user or agent; None when there is none any more."""
+    participant = await view.find_row(participant_id, Participant)
+    if participant is None:
+        return None
+    return {"_id": participant.member_id, "name": await member_name(view, participant)}
+
+
 async def authors_of(view: View, conversation_id: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """Who the given participants of a conversation are: id and name of the user or agent."""
     return {

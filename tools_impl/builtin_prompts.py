@@ -15,7 +15,7 @@ from storage.tables import Agent, Conversation, Knowledge, Message, Participant,
 from storage.tails import Lines
 from storage.view import View
 from tools_impl.access import answers_for, required, visible
-from tools_impl.authors import authors_of
+from tools_impl.authors import author_of
 from tools_impl.caller import Caller
 from tools_impl.knowledge import search_knowledge_by_tag
 from tools_impl.search import search
@@ -158,8 +158,7 @@ async def _tagged(view: View, me: Caller, tag: str) -> list[str]:
     messages, _ = await find(view.store, Message, seen, limit=EVIDENCE_EACH)
     for message in messages:
         if message.status != "deleted":
-            authors = await authors_of(view, message.conversation_id, {message.author_participant_id})
-            author = authors.get(message.author_participant_id, {"_id": "?", "name": ""})
+            author = await author_of(view, message.author_participant_id) or {"_id": "?", "name": ""}
             parts += _quote(message.id, author["_id"], author["name"], message.created_at, message.content)
     return parts
 

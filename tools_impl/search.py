@@ -7,28 +7,23 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, StringConstraints
 from pydantic_core import to_json
 
-from storage.embedding import EmbeddingError
 from storage.errors import Invalid
 from storage.fields import Step, iso
-from storage.index.fusion import Ranked
-from storage.index.search import Filters, Mode, ranked, visible_scopes
+from storage.index.fusion import Hit
+from storage.index.search import Filters, Mode, Question, ranked, visible_scopes
 from storage.row import Result, Row
 from storage.spent import searching
-from storage.tables import Conversation, Knowledge, Message
+from storage.tables import Agent, Conversation, Knowledge, Message, User
 from storage.view import View
 from tools_impl.access import required, visible
 from tools_impl.arguments import Cursor, Limit, MemberId, RowId, Tags, Time
-from tools_impl.authors import authors_of
 from tools_impl.caller import Caller
 from tools_impl.shared import check_member_id
-
-if TYPE_CHECKING:
-    from storage.index.indexer import Indexer
 
 SNIPPET_CHARS = 300
 CHARS_PER_TOKEN = 4
@@ -121,56 +116,54 @@ async def search(
             await check_member_id(view, me, member)
     index = await view.store.index.get(view.store)
     position = Position.decoded(cursor) if cursor is not None else Position(0, view.store.last_seq)
-    with searching():
-        vector = await _query_vector(index, query) if mode != "text" else None
-    used: Mode = mode if vector is not None else "text"
     named = {table: conversation_id if table is Message else owner_id for table in tables}
     seen = await asyncio.gather(*(visible_scopes(view.store, one, visible(me, one), named[one]) for one in tables))
-    asked: dict[type[Row], Filters] = {}
-    for table, scopes in zip(tables, seen, strict=True):
-        asked[table] = Filters(
+    asked: dict[type[Row], Filters] = {
+        table: Filters(
             scope=named[table],
             author=author_id,
             tags=tags or (),
             step=step,
             after=after,
             before=before,
-            up_to=position.up_to,
+            # What came since then must not count in what is rare, or the order changes between two pages.
+            up_to=position.up_to if position.up_to < view.store.last_seq and position.offset else None,
             scopes=scopes,
         )
+        for table, scopes in zip(tables, seen, strict=True)
+    }
     with searching():
-        found = await ranked(index, asked, query, vector, used)
-    page, rows, more = await _page(view, found, position.offset, limit, recency_days)
+        found, used = await ranked(index, Question(query, mode, asked, position.up_to))
+    page = await _page(view, found, position.offset, limit, recency_days)
     return SearchPage(
-        results=await _results(view, page, rows, max_tokens),
+        results=_results(page, max_tokens),
         mode=used,
         pending=index.pending() or None if used != "text" else None,
-        next_cursor=Position(position.offset + limit, position.up_to).encoded() if more else None,
+        next_cursor=Position(position.offset + limit, position.up_to).encoded() if page.more else None,
     )
 
 
-async def _query_vector(index: Indexer, query: str) -> Any:
-    """The vector of a query; None where only words can be searched: the result's mode says so, the status why."""
-    if not index.embedder.dims:
-        return None
-    try:
-        return await index.embed_query(query)
-    except EmbeddingError:
-        return None
+class _Page(NamedTuple):
+    """Hits with their scores, their rows by `seq`, conversations and authors by id, and whether there are more."""
+
+    hits: Sequence[tuple[Hit, float]]
+    rows: dict[int, Row]
+    around: dict[str, Row]
+    more: bool
 
 
 async def _page(
-    view: View, found: Sequence[tuple[Ranked, type[Row]]], offset: int, limit: int, recency_days: float | None
-) -> tuple[Sequence[tuple[Ranked, float]], dict[int, Row], bool]:
-    """The results of a page with their scores, the rows by `seq`, and whether there are more."""
+    view: View, found: Sequence[tuple[Hit, type[Row]]], offset: int, limit: int, recency_days: float | None
+) -> _Page:
     end = offset + limit
     if recency_days is None:  # only the rows of the page are needed
         wanted = found[offset:end]
-        rows = await _rows(view, wanted)
-        return _ordered(wanted, rows, None), rows, len(found) > end
+        rows, around = await asyncio.gather(_rows(view, wanted), _around(view, [hit for hit, _ in wanted]))
+        return _Page(_ordered(wanted, rows, None), rows, around, len(found) > end)
     rows = await _rows(view, found)
     ordered = _ordered(found, rows, recency_days)
-    return ordered[offset:end], rows, len(ordered) > end
+    page = ordered[offset:end]
+    return _Page(page, rows, await _around(view, [hit for hit, _ in page]), len(ordered) > end)
 
 
 def _tables(in_: str, conversation_id: str | None, owner_id: str | None) -> tuple[type[Row], ...]:
@@ -185,18 +178,15 @@ def _tables(in_: str, conversation_id: str | None, owner_id: str | None) -> tupl
     return (Knowledge,) if in_ == "knowledge" or owner_id is not None else (Message, Knowledge)
 
 
-async def _rows(view: View, found: Sequence[tuple[Ranked, type[Row]]]) -> dict[int, Row]:
-    rows: dict[int, Row] = {}
-    for table in (Message, Knowledge):
-        seqs = [one.seq for one, of in found if of is table]
-        if seqs:
-            rows |= await view.store.rows_at(table, seqs)
-    return rows
+async def _rows(view: View, found: Sequence[tuple[Hit, type[Row]]]) -> dict[int, Row]:
+    seqs = {table: [one.seq for one, of in found if of is table] for table in (Message, Knowledge)}
+    messages, knowledge = await asyncio.gather(*(view.store.rows_at(table, wanted) for table, wanted in seqs.items()))
+    return {**messages, **knowledge}
 
 
 def _ordered(
-    found: Sequence[tuple[Ranked, type[Row]]], rows: dict[int, Row], half_life_days: float | None
-) -> list[tuple[Ranked, float]]:
+    found: Sequence[tuple[Hit, type[Row]]], rows: dict[int, Row], half_life_days: float | None
+) -> list[tuple[Hit, float]]:
     """Those that are still there, best first; newer ones gain when recency counts."""
     newest = max((row.created_at for row in rows.values()), default=0)
     scored = []
@@ -211,27 +201,32 @@ def _ordered(
     return sorted(scored, key=lambda pair: (-pair[1], -pair[0].seq))
 
 
-async def _results(
-    view: View, page: Sequence[tuple[Ranked, float]], rows: dict[int, Row], max_tokens: int | None
-) -> list[dict[str, Any]]:
+async def _around(view: View, hits: Sequence[Hit]) -> dict[str, Row]:
+    """The conversations (or owners) and the authors, asked for together: that is one query a table."""
+    ids = {row_id for hit in hits for row_id in (hit.scope, hit.author)}
+    rows = await asyncio.gather(*map(view.row_anywhere, ids))
+    return {row.id: row for row in rows if row is not None}
+
+
+def _results(page: _Page, max_tokens: int | None) -> list[dict[str, Any]]:
     room = SNIPPET_CHARS
-    if max_tokens is not None and page:
-        room = min(room, max(40, max_tokens * CHARS_PER_TOKEN // len(page) - 160))
-    return [await _result(view, rows[one.seq], one.start, score, room) for one, score in page]
+    if max_tokens is not None and page.hits:
+        room = min(room, max(40, max_tokens * CHARS_PER_TOKEN // len(page.hits) - 160))
+    return [_result(page, hit, score, room) for hit, score in page.hits]
 
 
-async def _result(view: View, row: Row, start: int, score: float, room: int) -> dict[str, Any]:
+def _result(page: _Page, hit: Hit, score: float, room: int) -> dict[str, Any]:
+    row = page.rows[hit.seq]
     result: dict[str, Any] = {"_id": row.id, "table": row.table, "score": round(score, 3)}
     if isinstance(row, Message):
+        conversation, author = page.around.get(hit.scope), page.around.get(hit.author)
         result["conversationId"] = row.conversation_id
-        conversation = await view.find_row(row.conversation_id, Conversation)
-        result["title"] = conversation.title if conversation is not None else ""
-        authors = await authors_of(view, row.conversation_id, {row.author_participant_id})
-        result["author"] = authors.get(row.author_participant_id)
-        result["content"] = snippet(row.content, start, room)
+        result["title"] = conversation.title if isinstance(conversation, Conversation) else ""
+        result["author"] = {"_id": hit.author, "name": author.name if isinstance(author, User | Agent) else ""}
+        result["content"] = snippet(row.content, hit.start, room)
     elif isinstance(row, Knowledge):
         result["ownerId"] = row.owner_id
-        result["content"] = snippet(row.content, start, room)
+        result["content"] = snippet(row.content, hit.start, room)
     if isinstance(row, Message | Knowledge) and row.tags:
         result["tags"] = row.tags
     result["createdAt"] = row.created_at

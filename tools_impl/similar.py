@@ -56,7 +56,8 @@ async def _similar(view: View, row: Knowledge) -> list[dict[str, Any]]:
         vector = (await index.embed_documents([row.content]))[0]
     except EmbeddingError:
         return []  # why is in the status; the row itself is stored
-    hits = await index.tables[Knowledge].by_vector(vector, condition(Filters(scope=row.owner_id)), MENTIONED + 1)
+    same_owner = condition(Knowledge, Filters(scope=row.owner_id))
+    hits = await index.tables[Knowledge].by_vector(vector, same_owner, MENTIONED + 1)
     near = {hit.seq: hit.score for hit in hits if hit.score >= SIMILAR_ENOUGH and hit.seq != row.seq}
     found = await view.store.rows_at(Knowledge, near)
     return [{"_id": found[seq].id, "score": round(near[seq], 3)} for seq in near if seq in found][:MENTIONED]

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from storage.index import bm25
 from storage.index.documents import Chunk, Document, digest
 from storage.index.fusion import Hit
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection, AsyncTable
 
-FLAT_ROWS = 50_000
-"""Below this an exact scan is as fast as an index."""
-BYPASS_ROWS = 20_000
-"""A filter that leaves no more than this is scanned exactly."""
+FLAT_ROWS = 20_000
+"""Below this an exact scan is as fast as an index: 13 ms."""
 OPTIMIZE_EVERY = 50
 """Writes between two compactions; each leaves a fragment, and 2,000 of them make a scan 30 times slower."""
 UNINDEXED_ROWS = 1_000
@@ -28,13 +28,19 @@ SHARE_WHEN_QUIET, SHARE_WHEN_BUSY, SHARE_OF_WRITES = 500, 50, 2_500
 """Compacting writes the whole index of words anew: 10 s and 315 MB at a million chunks. So it waits for another
 500th of the table (3,000 chunks at a million: 45 ms a search), or a 50th while others write (20,000: 220 ms)."""
 KEPT_VERSIONS = timedelta(minutes=2)
-PROBES = 200
-"""Of a million vectors mixed from real ones 50 probes found 0.89 of the 10 nearest, 100 or more 0.957, in 19 ms each;
-of a million random ones, which have no neighbourhoods, 0.39 and 0.69."""
-REFINED = 800
-"""So many of the nearest by RQ are compared by their whole vectors. RQ without refining has a recall of 0.5 to 0.7.
-Twenty for each of all candidates of a search made it take 5.5 times as long as LanceDB alone at 100,000; now 1.6, with
-a recall of 10 of 1.000."""
+PARTITION_ROWS, PROBES = 4_096, 300
+"""LanceDB makes a partition for each 4,096 vectors, so up to 1.2 million all of them are searched."""
+BYPASS_ROWS = 10_000
+"""Where not all partitions are searched, a filter that leaves no more than this is scanned exactly."""
+BITS, REFINED, REFINED_ROWS = 2, 200, 500_000
+"""Bits of a dimension that RQ keeps, and how many of the nearest by them are compared by their whole vectors; for each
+so many rows as many more. Of random vectors, the hardest there are, that finds 0.988 of the 10 nearest among 100,000
+and 0.995 among a million. One bit finds 0.67 there, and 0.98 only where 9,600 are compared, for 100 ms."""
+HIT = ("seq", "start", "scope", "author")
+CHUNKS_A_ROW = 3
+"""Long texts match with several chunks; so many more are asked for."""
+CANDIDATES = 2_000
+"""So many chunks at most are ranked by the words of what a caller sees."""
 
 
 def schema(dims: int) -> pa.Schema:
@@ -105,6 +111,7 @@ class ChunkTable:
             ("seq", BTree()),
             ("moment", BTree()),
             ("scope", Bitmap()),
+            ("author", Bitmap()),
             ("tags", LabelList()),
         ):
             if column not in indexed:
@@ -181,29 +188,50 @@ class ChunkTable:
         found = await self._table.query().where("vector IS NULL").select(["seq"]).to_arrow()
         return sorted(set(found["seq"].to_pylist()))
 
-    async def by_words(self, text: str, condition: str | None, limit: int) -> list[Hit]:
-        """The chunks that best match the words, by BM25."""
+    async def by_words(self, text: str, condition: str | None, rows: int) -> list[Hit]:
+        """The chunks of so many rows that best match the words, by BM25."""
+
+        async def best(limit: int) -> tuple[pa.Table, list[float]]:
+            found = await self._matching(text, condition, [*HIT, "_score"], limit)
+            return found, found["_score"].to_pylist()
+
+        return await _best_rows(best, rows)
+
+    async def by_words_apart(self, text: str, condition: str) -> list[Hit]:
+        """The same, and only what fulfils the condition says how common a word is.
+
+        Where more than `CANDIDATES` match, those that compete are the best by the words of all.
+        """
+        total = await self._table.count_rows(condition)
+        found = await self._matching(text, condition, [*HIT, "words", "_score"], CANDIDATES)
+        scored = await asyncio.get_running_loop().run_in_executor(None, bm25.scores, text, found["words"], total)
+        order = np.lexsort((-found["seq"].to_numpy(), -scored))
+        return _best(found.take(order), scored[order].tolist())
+
+    async def _matching(self, text: str, condition: str | None, columns: list[str], limit: int) -> pa.Table:
         query = self._table.query().nearest_to_text(text)
         if condition:
             query = query.where(condition)
-        found = await query.select(["seq", "start", "_score"]).limit(limit).to_arrow()
-        return _best(
-            zip(found["seq"].to_pylist(), found["start"].to_pylist(), found["_score"].to_pylist(), strict=True)
-        )
+        found: pa.Table = await query.select(columns).limit(limit).to_arrow()
+        return found
 
-    async def by_vector(self, vector: np.ndarray[Any, Any], condition: str | None, limit: int) -> list[Hit]:
-        """The chunks nearest in meaning, by cosine similarity."""
+    async def by_vector(self, vector: np.ndarray[Any, Any], condition: str | None, rows: int) -> list[Hit]:
+        """The chunks of so many rows that are nearest in meaning, by cosine similarity."""
         query = self._table.query().nearest_to(vector).distance_type("cosine")
         if condition:
             query = query.where(condition)
-        if self._indexed:
-            if condition and await self._table.count_rows(condition) <= BYPASS_ROWS:
-                query = query.bypass_vector_index()
-            else:
-                query = query.nprobes(PROBES).refine_factor(max(2, REFINED // limit))
-        found = await query.select(["seq", "start", "_distance"]).limit(limit).to_arrow()
-        scores = [1 - distance for distance in found["_distance"].to_pylist()]
-        return _best(zip(found["seq"].to_pylist(), found["start"].to_pylist(), scores, strict=True))
+        some = self._indexed and condition and self._chunks > PROBES * PARTITION_ROWS
+        if some and await self._table.count_rows(condition) <= BYPASS_ROWS:
+            query = query.bypass_vector_index()
+
+        compared = REFINED * (1 + self._chunks // REFINED_ROWS)
+
+        async def best(limit: int) -> tuple[pa.Table, list[float]]:
+            refined = query.nprobes(PROBES).refine_factor(max(1, compared // limit)) if self._indexed else query
+            found = await refined.select([*HIT, "_distance"]).limit(limit).to_arrow()
+            return found, [1 - distance for distance in found["_distance"].to_pylist()]
+
+        return await _best_rows(best, rows)
 
     async def count(self) -> int:
         """How many chunks there are."""
@@ -216,7 +244,7 @@ class ChunkTable:
         self._writes = self._unindexed = 0
         try:
             if self._dims and not self._indexed and await self._table.count_rows("vector IS NOT NULL") > FLAT_ROWS:
-                await self._table.create_index("vector", config=IvfRq(distance_type="cosine"))
+                await self._table.create_index("vector", config=IvfRq(distance_type="cosine", num_bits=BITS))
                 self._indexed = True
             await self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
             self._chunks = await self._table.count_rows()
@@ -243,10 +271,22 @@ def _row(document: Document, chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _best(found: Iterable[tuple[int, int, float]]) -> list[Hit]:
+async def _best_rows(best: Callable[[int], Awaitable[tuple[pa.Table, list[float]]]], rows: int) -> list[Hit]:
+    """The hits of so many rows; where several chunks of the same rows were found, it is asked for more."""
+    found, scores = await best(rows)
+    hits = _best(found, scores)
+    if len(hits) < rows == len(found):
+        hits = _best(*await best(rows * CHUNKS_A_ROW))
+    return hits[:rows]
+
+
+def _best(found: pa.Table, scores: Sequence[float]) -> list[Hit]:
     """The best chunk of each row, in the order they came: the best first."""
     best: dict[int, Hit] = {}
-    for seq, start, score in found:
+    columns = [found[name].to_pylist() for name in ("seq", "start")]
+    for seq, start, score, scope, author in zip(
+        *columns, scores, *(found[name].to_pylist() for name in ("scope", "author")), strict=True
+    ):
         if seq not in best:
-            best[seq] = Hit(seq, start, score)
+            best[seq] = Hit(seq, start, score, scope, author)
     return list(best.values())

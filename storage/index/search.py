@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from storage.index.fusion import Hit, Ranked, fused
+from storage.embedding import EmbeddingError
+from storage.index.fusion import Hit, fused
 from storage.predicate import Everything, Predicate, Refers
 from storage.row import Row
 from storage.store import Store
@@ -15,21 +16,22 @@ from storage.tables import Knowledge, Message
 
 if TYPE_CHECKING:
     from storage.index.indexer import Indexer
-    from storage.index.lance import ChunkTable
 
 Mode = Literal["hybrid", "text", "vector"]
+Hits = list[tuple[type[Row], Hit]]
 
 POOL = 200
 """How many rows each ranking contributes, and how deep a search can be paged."""
 MEANING_WEIGHT: dict[type[Row], float] = {Message: 0.3, Knowledge: 0.5}
 """Measured: conversations are found by their words, documents by both alike."""
-CHUNKS_A_ROW = 3
-"""Long texts match with several chunks; so many more are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a hit must fulfil besides being visible. Times in epoch ms, `up_to` the newest commit number."""
+    """What a hit must fulfil, `scopes` to be visible (None: all are). Times in epoch ms.
+
+    `up_to` is the newest commit number; LanceDB takes 50 ms for it at a million.
+    """
 
     scope: str | None = None
     author: str | None = None
@@ -41,9 +43,9 @@ class Filters:
     scopes: Sequence[str] | None = field(default=None)
 
 
-def condition(filters: Filters) -> str:
+def condition(table: type[Row], filters: Filters) -> str | None:
     """The filters as LanceDB reads them."""
-    terms = ["NOT hidden"]
+    terms = ["NOT hidden"] if table is Knowledge else []
     if filters.scope is not None:
         terms.append(f"scope = {quoted(filters.scope)}")
     if filters.scopes is not None:
@@ -59,7 +61,7 @@ def condition(filters: Filters) -> str:
         terms.append(f"moment < {filters.before}")
     if filters.up_to is not None:
         terms.append(f"seq <= {filters.up_to}")
-    return " AND ".join(terms)
+    return " AND ".join(terms) or None
 
 
 async def visible_scopes(store: Store, table: type[Row], seen: Predicate, named: str | None) -> Sequence[str] | None:
@@ -77,35 +79,69 @@ async def visible_scopes(store: Store, table: type[Row], seen: Predicate, named:
     return [scope for (scope,) in rows]
 
 
-async def ranked(
-    index: Indexer, asked: Mapping[type[Row], Filters], query: str, vector: Any, mode: Mode
-) -> list[tuple[Ranked, type[Row]]]:
-    """The best rows of the tables that are asked, best first; `vector` is the query's (None: the words alone)."""
-    words: list[Hit] = []
-    meaning: list[Hit] = []
-    tables: dict[int, type[Row]] = {}
-    for table in asked:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is searched: the filters of each table, and the newest commit number that may be found."""
+
+    text: str
+    mode: Mode
+    asked: Mapping[type[Row], Filters]
+    up_to: int
+
+
+async def ranked(index: Indexer, question: Question) -> tuple[list[tuple[Hit, type[Row]]], Mode]:
+    """The best rows of the tables that are asked, best first, and how they were found: by the words alone where the
+    text has no vector.
+    """
+    for table in question.asked:
         await index.catch_up(table)
-    found = await asyncio.gather(
-        *(_hits(index.tables[table], condition(filters), query, vector, mode) for table, filters in asked.items())
+    mode = question.mode
+    words, meaning = await asyncio.gather(
+        _nothing() if mode == "vector" else _by_words(index, question),
+        _nothing() if mode == "text" else _by_meaning(index, question),
     )
-    for table, (by_words, by_meaning) in zip(asked, found, strict=True):
-        words += by_words[:POOL]
-        meaning += by_meaning[:POOL]
-        tables |= dict.fromkeys((hit.seq for hit in (*by_words[:POOL], *by_meaning[:POOL])), table)
+    if meaning is None:
+        mode, meaning = "text", []
+        words = words or await _by_words(index, question)
+    tables = {hit.seq: table for table, hit in (*words, *meaning)}
     weights = {seq: MEANING_WEIGHT[table] for seq, table in tables.items()}
-    return [(one, tables[one.seq]) for one in fused(words, meaning, weights)[:POOL]]
+    best = fused([hit for _, hit in words], [hit for _, hit in meaning], weights)
+    return [(one, tables[one.seq]) for one in best[:POOL]], mode
 
 
-async def _hits(chunks: ChunkTable, where: str, query: str, vector: Any, mode: Mode) -> tuple[list[Hit], list[Hit]]:
-    """What a table has, by its words and by its meaning."""
-    return await asyncio.gather(
-        _nothing() if mode == "vector" else chunks.by_words(query, where, POOL * CHUNKS_A_ROW),
-        _nothing() if vector is None else chunks.by_vector(vector, where, POOL * CHUNKS_A_ROW),
-    )
+async def _by_words(index: Indexer, question: Question) -> Hits:
+    async def hits(table: type[Row], filters: Filters) -> list[Hit]:
+        where = condition(table, filters)
+        if filters.scopes is None or where is None:
+            return await index.tables[table].by_words(question.text, where, POOL)
+        return await index.tables[table].by_words_apart(question.text, where)
+
+    return await _of_all(question, hits)
 
 
-async def _nothing() -> list[Hit]:
+async def _by_meaning(index: Indexer, question: Question) -> Hits | None:
+    """None where no vector can be made of the text: the status says why."""
+    try:
+        vector = await index.embed_query(question.text) if index.embedder.dims else None
+    except EmbeddingError:
+        return None
+    if vector is None:
+        return None
+
+    def hits(table: type[Row], filters: Filters) -> Awaitable[list[Hit]]:
+        return index.tables[table].by_vector(vector, condition(table, filters), POOL)
+
+    return await _of_all(question, hits)
+
+
+async def _of_all(question: Question, hits: Callable[[type[Row], Filters], Awaitable[list[Hit]]]) -> Hits:
+    """The best of each table, without what is newer than asked for."""
+    found = await asyncio.gather(*(hits(table, filters) for table, filters in question.asked.items()))
+    old = [[hit for hit in of_table if hit.seq <= question.up_to] for of_table in found]
+    return [(table, hit) for table, of_table in zip(question.asked, old, strict=True) for hit in of_table]
+
+
+async def _nothing() -> Hits:
     return []
 
 

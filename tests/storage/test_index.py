@@ -110,7 +110,7 @@ def test_the_place_of_the_words_wins_over_that_of_the_meaning() -> None:
 
 def test_conditions_quote_what_they_are_given() -> None:
     assert quoted("it's") == "'it''s'"
-    text = condition(Filters(scope="a'b", tags=["x'y"], scopes=[]))
+    text = condition(Knowledge, Filters(scope="a'b", tags=["x'y"], scopes=[]))
     assert text == "NOT hidden AND scope = 'a''b' AND FALSE AND array_has(tags, 'x''y')"
 
 

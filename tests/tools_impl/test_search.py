@@ -215,6 +215,28 @@ async def test_a_stranger_never_finds_what_is_hidden(swarm: Swarm, owner: Tools)
     assert len(await found(owner, "rocket", limit=50)) == 50
 
 
+@pytest.mark.parametrize("mode", ["text", "hybrid"])
+async def test_hidden_rows_change_neither_the_order_nor_the_scores_of_a_stranger(swarm: Swarm, mode: str) -> None:
+    _, ada = await swarm.user("Ada")
+    _, bob = await swarm.user("Bob")
+    secret = (await ada("create_conversation", title="Secret"))["_id"]
+    room = (await bob("create_conversation", title="Bob's"))["_id"]
+    for text in ("the rocket flies", "a falcon flies", "a rocket and a very long sentence about it", "falcon falcon"):
+        await say(bob, room, text)
+    index = await swarm.service.engine.store.index.get(swarm.service.engine.store)
+
+    async def seen() -> list[tuple[str, float]]:
+        await embedded(bob)
+        await index.tables[Message].maintain()  # until then LanceDB counts only what is visible
+        result = await bob("search", query="rocket or falcon", mode=mode)
+        return [(one["_id"], one["score"]) for one in result["results"]]
+
+    before = await seen()
+    for number in range(50):
+        await say(ada, secret, f"falcon {number} {'and so on ' * 20}")
+    assert await seen() == before
+
+
 async def test_knowledge_of_a_user_is_their_own(swarm: Swarm) -> None:
     ada_id, ada = await swarm.user("Ada")
     _, bob = await swarm.user("Bob")
