@@ -40,7 +40,7 @@ async def _nearest(directory: Path, kind: str, queries: Sequence[str]) -> list[s
 
 
 async def _chunks(directory: Path, kind: str) -> AsyncTable:
-    os.environ |= {"LANCE_LOG": "error", "RUST_LOG": "error"}  # it warns of columns on every hybrid search
+    os.environ["LANCEDB_LOG"] = "error"  # it warns of columns on every hybrid search
     import lancedb
 
     database = await lancedb.connect_async(str((directory / "vectors").absolute()))

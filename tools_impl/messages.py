@@ -124,9 +124,13 @@ async def list_messages(
         NotFound: no such conversation.
         Invalid: the cursor is not one of ours.
     """
-    conversation = await required(view, me, Conversation, conversation_id)
     before = None if cursor is None else _position(cursor)
-    messages, more = await _page(view, conversation.id, before, limit)
+    allowed = required(view, me, Conversation, conversation_id)
+    if view.store.remembered(conversation_id) is not None:
+        conversation = await allowed
+        messages, more = await _page(view, conversation_id, before, limit)
+    else:  # the file is read while it is looked up whether the caller may see what it says
+        conversation, (messages, more) = await asyncio.gather(allowed, _page(view, conversation_id, before, limit))
     page = Page(
         conversation={"_id": conversation.id, "title": conversation.title},
         authors=await authors_of(view, conversation.id, set(messages.authors)),
