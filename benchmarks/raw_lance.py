@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lancedb import AsyncTable
 
+os.environ["LANCEDB_LOG"] = "error"  # before its import: it warns of columns on every hybrid search
+
 DEPTH = 10
 COLUMNS = ["key", "words"]
 TABLES = {"knowledge": "knowledge", "messages": "conversationMessages"}
@@ -40,7 +42,6 @@ async def _nearest(directory: Path, kind: str, queries: Sequence[str]) -> list[s
 
 
 async def _chunks(directory: Path, kind: str) -> AsyncTable:
-    os.environ["LANCEDB_LOG"] = "error"  # it warns of columns on every hybrid search
     import lancedb
 
     database = await lancedb.connect_async(str((directory / "vectors").absolute()))

@@ -35,18 +35,18 @@ class Rendered(NamedTuple):
 class MessagePages:
     """Pages of messages: the newest ones from memory, within a budget of bytes, older ones by their keys.
 
-    `rows_at` reads messages by commit number; `newest` says which are below one (None: all), so many at most,
+    `texts_at` reads messages by commit number; `newest` says which are below one (None: all), so many at most,
     descending, from the file.
     """
 
     def __init__(
         self,
         budget: int,
-        rows_at: Callable[[Collection[int]], Awaitable[dict[int, Message]]],
+        texts_at: Callable[[Collection[int]], Awaitable[dict[int, Message]]],
         newest: Callable[[str, int | None, int], Awaitable[list[int]]],
     ) -> None:
         self.timeline = Timeline()
-        self._rows_at = rows_at
+        self._texts_at = texts_at
         self._newest = newest
         self.rendered: ByteBudget[tuple[str, int | None, int, bool], Rendered] = ByteBudget(
             budget // RENDERED_SHARE, lambda page: page.bytes
@@ -77,7 +77,7 @@ class MessagePages:
             begin = bisect_left(tail.seqs, seqs[0]) if seqs else 0
             return tail.slice(begin, begin + len(seqs)), more
         with self._loads.track(conversation) as load:
-            rows = await self._rows_at(seqs)
+            rows = await self._texts_at(seqs)
         lines = Lines.of([rows[one] for one in seqs if one in rows])
         if seq is None and not load.stale:
             tail = lines.slice(0, len(lines))
@@ -89,15 +89,16 @@ class MessagePages:
     async def _from_file(self, conversation: str, seq: int | None, limit: int) -> tuple[Lines, bool]:
         found = await self._newest(conversation, seq, limit + 1)
         seqs = found[limit - 1 :: -1]
-        rows = await self._rows_at(seqs)
+        rows = await self._texts_at(seqs)
         return Lines.of([rows[one] for one in seqs if one in rows]), len(found) > limit
 
     async def warm(self, conversations: Sequence[str]) -> None:
         """Bring the newest pages of conversations into memory, while there is room: half is left to those who ask."""
         await self.timeline.ready()
         if self._tails.used < self._tails.budget // 2:
-            cold = [conversation for conversation in conversations if conversation not in self._tails]
-            await asyncio.gather(*(self.before(conversation, None, NEIGHBOURS) for conversation in cold))
+            for conversation in conversations:  # one by one: who asks for something meanwhile is next
+                if conversation not in self._tails:
+                    await self.before(conversation, None, NEIGHBOURS)
 
     def expect_neighbours(self, message: Message) -> None:
         """Where a second one of the newest messages is read, the others will be: bring their page into memory."""

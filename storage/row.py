@@ -245,9 +245,14 @@ def all_fields(table: type[Row]) -> set[str]:
 
 
 @cache
-def column_list(table: type[Row], prefix: str = "") -> str:
-    """The columns as SQL for a SELECT whose rows go to `Row.loaded`."""
-    return ", ".join(f'{prefix}"{column.name}"' for column in columns(table))
+def column_list(table: type[Row], prefix: str = "", *, vectors: bool = True) -> str:
+    """The columns as SQL for a SELECT whose rows go to `Row.loaded`; an empty list stands for a vector left out."""
+    names = [f'{prefix}"{column.name}"' for column in columns(table)]
+    if vectors:
+        return ", ".join(names)
+    return ", ".join(
+        f"CASE WHEN {name} IS NOT NULL THEN [] END" if name.endswith('"vector"') else name for name in names
+    )
 
 
 @cache

@@ -103,14 +103,14 @@ class Store:
         # A conversation has several participants, so the answers to lookups take most of the room.
         self._rows: ByteBudget[str, Row] = ByteBudget(rows_bytes // 3, row_size)
         self._lookups: ByteBudget[Lookup, dict[str, Row]] = ByteBudget(rows_bytes - rows_bytes // 3, rows_size)
-        self.pages = MessagePages(messages_bytes, partial(self.rows_at, Message), self._message_seqs)
+        self.pages = MessagePages(messages_bytes, partial(self.texts_at, Message), self._message_seqs)
         self.members = Members(database)
         self.mentions = Mentions(database)
         self.due = Due(database)
         self.arrivals = Arrivals(partial(self.remembered_where, Participant, "conversation_id"))
         # Who is woken by an arrival finds the others current.
         self.listeners += [self.members.follow, self.mentions.follow, self.due.follow, self.arrivals.follow]
-        self._loaders: dict[type[Row], Loader[Row]] = {}
+        self._loaders: dict[tuple[type[Row], bool], Loader[Row]] = {}
 
     # -- rows by id ------------------------------------------------------------------------------------------------
 
@@ -136,10 +136,17 @@ class Store:
 
     async def rows_at(self, table: type[R], seqs: Collection[int]) -> dict[int, R]:
         """The stored rows of `table` by commit number; those that ask at the same time share a query."""
-        loader = self._loaders.get(table)
-        if loader is None:
-            loader = self._loaders[table] = cast("Loader[Row]", Loader(self.database, table))
-        return cast("dict[int, R]", await loader.rows(seqs))
+        return await self._loader(table, vectors=True).rows(seqs)
+
+    async def texts_at(self, table: type[R], seqs: Collection[int]) -> dict[int, R]:
+        """The same for who shows them: an empty list stands for a vector, which takes longer than all the rest."""
+        return await self._loader(table, vectors=False).rows(seqs)
+
+    def _loader(self, table: type[R], *, vectors: bool) -> Loader[R]:
+        key = (table, vectors)
+        if key not in self._loaders:
+            self._loaders[key] = cast("Loader[Row]", Loader(self.database, table, vectors=vectors))
+        return cast("Loader[R]", self._loaders[key])
 
     async def _message_seqs(self, conversation: str, before: int | None, limit: int) -> list[int]:
         """The newest messages of a conversation below a commit number, descending: a scan of 10 ms at a million."""

@@ -180,7 +180,7 @@ def _tables(in_: str, conversation_id: str | None, owner_id: str | None) -> tupl
 
 async def _rows(view: View, found: Sequence[tuple[Hit, type[Row]]]) -> dict[int, Row]:
     seqs = {table: [one.seq for one, of in found if of is table] for table in (Message, Knowledge)}
-    messages, knowledge = await asyncio.gather(*(view.store.rows_at(table, wanted) for table, wanted in seqs.items()))
+    messages, knowledge = await asyncio.gather(*(view.store.texts_at(table, wanted) for table, wanted in seqs.items()))
     return {**messages, **knowledge}
 
 

@@ -56,7 +56,7 @@ WORDS_PATIENCE_SECONDS = 2.0
 """The background waits until nobody has written for so long, but no longer than its patience: then it takes a turn."""
 SHARE_WHEN_BUSY = 0.15
 """While others write, embedding takes this share of the time."""
-UNLOAD_CHECK_SECONDS = 60.0
+REST_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
 
@@ -252,10 +252,10 @@ class Indexer:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            with anyio.move_on_after(UNLOAD_CHECK_SECONDS) as waited:
+            with anyio.move_on_after(REST_SECONDS) as waited:
                 await self._changed.wait()
             if waited.cancelled_caught:
-                await loop.run_in_executor(None, self._rest)
+                await self._rest()
                 continue
             self._changed.clear()
             try:
@@ -273,9 +273,14 @@ class Indexer:
                 self._trouble = str(error).splitlines()[0]
                 loop.call_later(RETRY_SECONDS, self._changed.set)
 
-    def _rest(self) -> None:
-        self.embedder.unload(self._idle)
-        give_back()
+    async def _rest(self) -> None:
+        """Tidy up after a minute without a change."""
+        loop = asyncio.get_running_loop()
+        for table in self.tables.values():
+            if table.untidy():
+                await table.maintain()
+        await loop.run_in_executor(None, self.embedder.unload, self._idle)
+        await loop.run_in_executor(None, give_back)
 
     async def _work_off(self) -> None:
         """Index words as they come and, batch by batch, the vectors of both tables in turn."""

@@ -27,6 +27,8 @@ UNINDEXED_ROWS = 1_000
 SHARE_WHEN_QUIET, SHARE_WHEN_BUSY, SHARE_OF_WRITES = 500, 50, 2_500
 """Compacting writes the whole index of words anew: 10 s and 315 MB at a million chunks. So it waits for another
 500th of the table (3,000 chunks at a million: 45 ms a search), or a 50th while others write (20,000: 220 ms)."""
+UNINDEXED_AT_REST, SHARE_AT_REST = 50, 2_000
+"""After a minute without a change fewer are worth it: 1,400 long texts made a search take 70 ms."""
 KEPT_VERSIONS = timedelta(minutes=2)
 PARTITION_ROWS, PROBES = 4_096, 300
 """LanceDB makes a partition for each 4,096 vectors, so up to 1.2 million all of them are searched."""
@@ -155,6 +157,10 @@ class ChunkTable:
             self._writes >= OPTIMIZE_EVERY + self._chunks // SHARE_OF_WRITES
             or self._unindexed >= UNINDEXED_ROWS + self._chunks // share
         )
+
+    def untidy(self) -> bool:
+        """Whether `maintain` is worth what it costs when nobody needs the processor."""
+        return self._unindexed >= UNINDEXED_AT_REST + self._chunks // SHARE_AT_REST
 
     def _rows(self, documents: Sequence[Document], vectors: Mapping[int, Any]) -> pa.Table:
         rows = [_row(document, chunk) for document in documents for chunk in document.chunks]

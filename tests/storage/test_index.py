@@ -114,6 +114,19 @@ def test_conditions_quote_what_they_are_given() -> None:
     assert text == "NOT hidden AND scope = 'a''b' AND FALSE AND array_has(tags, 'x''y')"
 
 
+async def test_after_a_rest_all_words_are_in_the_index(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.index.indexer.REST_SECONDS", 0.1)
+    async with opened(HashedWords()) as (swarm, index):
+        await fill(swarm)
+        await settled(index)
+        table = index.tables[Message]._table
+        (words,) = [found for found in await table.list_indices() if found.columns == ["words"]]
+        with anyio.fail_after(30):
+            while (stats := await table.index_stats(words.name)) is None or stats.num_unindexed_rows:
+                await asyncio.sleep(0.02)
+        assert stats.num_indexed_rows == await table.count_rows()
+
+
 # -- comparing and repairing ------------------------------------------------------------------------------------------
 
 
