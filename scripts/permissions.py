@@ -41,7 +41,7 @@ ACCEPTED = """\
 - **A groupId is a name.** Whoever gives it to a conversation belongs to the group and sees what is attached to it. A
   group that is named like a conversation shows nothing of that.
 - **Words that others use.** For who sees all, how rare a word is counts over all rows. For everybody else it counts
-  over what they see, so hidden rows change neither the order nor the scores of a search. Where more than 2,000 visible
+  over what they see, so hidden rows change neither the order nor the scores of a search. Where more than 600 visible
   parts of texts match, those that compete are chosen by the counts over all.
 - **Analysts.** `query` and `chart` see every row of the 16 tables, as the scope says; everything else shows an analyst
   no more than anybody."""

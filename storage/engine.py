@@ -100,9 +100,7 @@ class Engine:
         except duckdb.Error as error:
             connection.close()
             raise StorageFault(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-        index = Index(
-            directory, options.memory_limit, options.embedder, options.vector_dims, options.unload_idle_seconds
-        )
+        index = Index(directory, options.embedder, options.vector_dims, options.unload_idle_seconds)
         store = Store(
             Database(connection, options.read_threads),
             rows_bytes=options.rows_bytes,

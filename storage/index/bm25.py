@@ -51,7 +51,11 @@ def scores(query: str, texts: pa.ChunkedArray, total: int) -> np.ndarray[Any, An
     encoded = pc.list_flatten(words).dictionary_encode()
     # Of each word of each text: which text, and which word of the query (-1: none).
     text = pc.list_parent_indices(words).to_numpy()
-    kinds = np.array([place.get(_folded(word), -1) for word in stem(encoded.dictionary.to_pylist())])
+    kinds = np.full(len(encoded.dictionary), -1)
+    # Stemming changes no first letter, so a few words need to be looked at in Python, and folding only these.
+    initials = "".join(sorted({re.escape(word[0]) for word in asked}))
+    likely = pc.indices_nonzero(pc.match_substring_regex(encoded.dictionary, f"^[{initials}]|^[^[:ascii:]]"))
+    kinds[likely] = [place.get(_folded(word), -1) for word in stem(encoded.dictionary.take(likely).to_pylist())]
     which = kinds[encoded.indices.to_numpy()]
     found = which >= 0
     counts = np.bincount(text[found] * len(place) + which[found], minlength=len(texts) * len(place))

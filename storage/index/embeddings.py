@@ -17,6 +17,10 @@ from storage.migrations import EMBEDDING_MIGRATIONS
 
 Vectors = dict[int, "np.ndarray[Any, Any]"]
 
+MEMORY = "256MB"
+CHECKPOINT_VECTORS = 4_096
+"""So many are in memory, 6 MB, until they are written where they stay; that writes a row group of 16,384 anew."""
+
 
 class Embeddings:
     """The stored vectors of one model. `model` is the embedder's id."""
@@ -24,16 +28,17 @@ class Embeddings:
     def __init__(self, database: Database, model: int) -> None:
         self._database = database
         self._model = model
+        self._unwritten = 0
 
     @classmethod
-    def open(cls, directory: Path, memory_limit: str, model: str) -> Embeddings:
+    def open(cls, directory: Path, model: str) -> Embeddings:
         """Open the file, migrated, for the embedder of that id.
 
         Raises:
             StorageFault: the file cannot be used.
         """
         path = directory / "embeddings.duckdb"
-        connection = open_file(path, memory_limit)
+        connection = open_file(path, MEMORY)
         migrate(connection, path, EMBEDDING_MIGRATIONS)
         connection.execute(
             "INSERT INTO models SELECT coalesce(max(id), 0) + 1, ? FROM models HAVING count(*) FILTER (name = ?) = 0",
@@ -79,6 +84,10 @@ class Embeddings:
             connection.register("batch", batch)
             connection.execute("INSERT OR REPLACE INTO embeddings SELECT model, key, digest, vector FROM batch")
             connection.unregister("batch")
+            self._unwritten += len(kept)
+            if self._unwritten >= CHECKPOINT_VECTORS:
+                connection.execute("FORCE CHECKPOINT")
+                self._unwritten = 0
 
         await self._database.write(work)
 

@@ -47,7 +47,7 @@ EMBED_ROWS = 32
 """Rows whose vectors are stored together."""
 EMBED_CHUNKS = 8
 """Chunks embedded between two looks at whether somebody else needs the processor: 70 ms."""
-INDEX_CACHE, INDEX_CACHE_A_ROW, METADATA_CACHE = 64 << 20, 192, 8 << 20
+INDEX_CACHE, INDEX_CACHE_A_ROW, METADATA_CACHE = 16 << 20, 192, 8 << 20
 """Bytes that LanceDB may keep: the codes of all vectors (120 a row) and the words, or a search among a million takes
 115 instead of 35 ms. Each write makes a new version of the metadata: a larger cache fills with old ones."""
 LAGS_AFTER_SECONDS = 600.0
@@ -91,7 +91,7 @@ class Indexer:
         """Of a newer row no vector is kept until it was embedded here."""
 
     @classmethod
-    async def open(cls, store: Store, directory: Path, memory_limit: str, embedder: Embedder, idle: float) -> Indexer:
+    async def open(cls, store: Store, directory: Path, embedder: Embedder, idle: float) -> Indexer:
         """Open the LanceDB tables of this embedder; damaged ones are made anew. `idle`: see `unload` of the embedder.
 
         Raises:
@@ -99,7 +99,7 @@ class Indexer:
         """
         import lancedb
 
-        kept = Embeddings.open(directory, memory_limit, embedder.id)
+        kept = Embeddings.open(directory, embedder.id)
 
         counts = [await store.database.select(f'SELECT count(*) FROM "{table.table}"') for table in INDEXED]
         cache = max(INDEX_CACHE, INDEX_CACHE_A_ROW * sum(rows for ((rows,),) in counts))

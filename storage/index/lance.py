@@ -41,7 +41,7 @@ and 0.995 among a million. One bit finds 0.67 there, and 0.98 only where 9,600 a
 HIT = ("seq", "start", "scope", "author")
 CHUNKS_A_ROW = 3
 """Long texts match with several chunks; so many more are asked for."""
-CANDIDATES = 2_000
+CANDIDATES = 600
 """So many chunks at most are ranked by the words of what a caller sees."""
 
 
@@ -208,8 +208,9 @@ class ChunkTable:
 
         Where more than `CANDIDATES` match, those that compete are the best by the words of all.
         """
-        total = await self._table.count_rows(condition)
-        found = await self._matching(text, condition, [*HIT, "words", "_score"], CANDIDATES)
+        total, found = await asyncio.gather(
+            self._table.count_rows(condition), self._matching(text, condition, [*HIT, "words", "_score"], CANDIDATES)
+        )
         scored = await asyncio.get_running_loop().run_in_executor(None, bm25.scores, text, found["words"], total)
         order = np.lexsort((-found["seq"].to_numpy(), -scored))
         return _best(found.take(order), scored[order].tolist())

@@ -25,10 +25,9 @@ class Index:
     `dims` is the length of vectors that callers may bring along (None: any, because it is not known or not used).
     """
 
-    def __init__(self, directory: Path, memory_limit: str, embedder: Embedder, dims: int | None, idle: float) -> None:
+    def __init__(self, directory: Path, embedder: Embedder, dims: int | None, idle: float) -> None:
         self.dims = dims
         self._directory = directory
-        self._memory_limit = memory_limit
         self._embedder = embedder
         self._idle = idle
         self._opening = asyncio.Lock()
@@ -53,7 +52,7 @@ class Index:
                 from storage.index.indexer import Indexer
 
                 embedder = await loop.run_in_executor(None, self._usable)
-                self._indexer = await Indexer.open(store, self._directory, self._memory_limit, embedder, self._idle)
+                self._indexer = await Indexer.open(store, self._directory, embedder, self._idle)
                 self._indexer.start()
         return self._indexer
 

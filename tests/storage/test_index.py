@@ -127,6 +127,18 @@ async def test_after_a_rest_all_words_are_in_the_index(opened: Opened, monkeypat
         assert stats.num_indexed_rows == await table.count_rows()
 
 
+async def test_vectors_do_not_stay_in_memory_until_the_hub_ends(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.index.embeddings.CHECKPOINT_VECTORS", 1)
+    async with opened(HashedWords()) as (swarm, index):
+        await fill(swarm)
+        await settled(index)
+        log = swarm.directory / "embeddings.duckdb.wal"
+        assert not log.exists() or log.stat().st_size == 0
+        assert await index._kept.count() >= ROWS
+
+
 # -- comparing and repairing ------------------------------------------------------------------------------------------
 
 
