@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.dataset import Dataset
 from benchmarks.servers import ONE_MCP, ROOT, environment, settle, status
+from storage.index.lance import form
 from storage.migrations import MIGRATIONS
 
 SETTINGS = "config.toml"
@@ -57,6 +58,7 @@ def _fingerprint() -> str:
         digest.update(Path(__file__).with_name(name).read_bytes())
     for migration in MIGRATIONS:
         digest.update("".join(migration.STATEMENTS).encode())
+    digest.update(form(0).encode())
     return digest.hexdigest()
 
 

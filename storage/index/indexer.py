@@ -29,7 +29,7 @@ from storage.embedding import EmbeddingError, EmbeddingUnavailable
 from storage.index.comparing import affected, difference
 from storage.index.documents import INDEXED, Chunk, Document
 from storage.index.embeddings import Embeddings, Vectors
-from storage.index.lance import BITS, ChunkTable, schema
+from storage.index.lance import ChunkTable, form
 from storage.index.reading import DocumentReader
 from storage.index.work import Work
 from storage.memory import give_back
@@ -108,8 +108,8 @@ class Indexer:
 
         async def tables() -> dict[type[Row], ChunkTable]:
             database = await lancedb.connect_async(str(path.absolute()), session=session)
-            form = f"{embedder.id} {schema(embedder.dims)} {BITS}"
-            suffix = hashlib.blake2b(form.encode(), digest_size=6).hexdigest()
+            kind = f"{embedder.id} {form(embedder.dims)}"
+            suffix = hashlib.blake2b(kind.encode(), digest_size=6).hexdigest()
             names = {table: f"{table.table}_{suffix}" for table in INDEXED}
             for name in (await database.list_tables()).tables:
                 if name not in names.values():  # of another model, whose vectors are kept elsewhere

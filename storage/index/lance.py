@@ -68,6 +68,11 @@ def schema(dims: int) -> pa.Schema:
     return pa.schema(fields)
 
 
+def form(dims: int) -> str:
+    """What a table and its indexes are like; where this changes, they are made anew."""
+    return f"{schema(dims)} {BITS}"
+
+
 class ChunkTable:
     """A LanceDB table of chunks. All methods may be called while others run."""
 
