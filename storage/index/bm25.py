@@ -43,7 +43,7 @@ def scores(query: str, texts: pa.ChunkedArray, total: int) -> np.ndarray[Any, An
     from Stemmer import Stemmer
 
     stem = Stemmer("english", 0).stemWords
-    asked = {_folded(word) for word in stem(re.findall(r"[^\W_]+", query.lower())) if word not in STOP_WORDS}
+    asked = {_folded(word) for word in stem(re.findall(r"[^\W_]+", query.lower())) if word not in STOP_WORDS} - {""}
     if not asked or not len(texts):
         return np.zeros(len(texts))
     place = {word: number for number, word in enumerate(sorted(asked))}
@@ -53,7 +53,7 @@ def scores(query: str, texts: pa.ChunkedArray, total: int) -> np.ndarray[Any, An
     text = pc.list_parent_indices(words).to_numpy()
     kinds = np.full(len(encoded.dictionary), -1)
     # Stemming changes no first letter, so a few words need to be looked at in Python, and folding only these.
-    initials = "".join(sorted({re.escape(word[0]) for word in asked}))
+    initials = "".join(sorted({word[0] for word in asked}))
     likely = pc.indices_nonzero(pc.match_substring_regex(encoded.dictionary, f"^[{initials}]|^[^[:ascii:]]"))
     kinds[likely] = [place.get(_folded(word), -1) for word in stem(encoded.dictionary.take(likely).to_pylist())]
     which = kinds[encoded.indices.to_numpy()]
@@ -61,6 +61,7 @@ def scores(query: str, texts: pa.ChunkedArray, total: int) -> np.ndarray[Any, An
     counts = np.bincount(text[found] * len(place) + which[found], minlength=len(texts) * len(place))
     counts = counts.reshape(len(texts), len(place))
     occurs = (counts > 0).sum(axis=0)
+    total = max(total, len(texts))  # it was counted beside, and somebody may have written
     rarity = np.log1p((total - occurs + 0.5) / (occurs + 0.5))
     lengths = np.bincount(text, minlength=len(texts))
     damped = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * lengths / lengths.mean())

@@ -44,7 +44,23 @@ async def matching(tmp_path: Path, texts: list[str], queries: list[str]) -> dict
 
 @pytest.mark.parametrize(
     "query",
-    ["running", "horse café", "muller", "ray", "foo", "3", "naive die", "ada", "the", "don't", "火箭", "?!", "aß"],
+    [
+        "running",
+        "horse café",
+        "muller",
+        "ray",
+        "foo",
+        "3",
+        "naive die",
+        "ada",
+        "the",
+        "don't",
+        "火箭",
+        "?!",
+        "aß",
+        "ﾞ",
+        "ﾞ ada",
+    ],
 )
 async def test_words_match_as_in_lancedb(tmp_path: Path, query: str) -> None:
     found = (await matching(tmp_path, TEXTS, [query]))[query]
@@ -55,6 +71,10 @@ async def test_the_stop_words_are_those_of_lancedb(tmp_path: Path) -> None:
     words = sorted({*STOP_WORDS, "rocket", "ani", "becaus", "befor", "veri", "could", "would", "shall"})
     found = await matching(tmp_path, words, words)
     assert {word for word in words if word not in found[word]} == STOP_WORDS
+
+
+def test_rows_that_came_while_they_were_counted_are_not_worth_less_than_none() -> None:
+    assert all(score > 0 for score in scored("rocket", ["rocket", "rocket moon"], total=1))
 
 
 @given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1), min_size=1, max_size=8), st.sets(st.sampled_from(WORDS)))
