@@ -127,7 +127,7 @@ async def search(
             after=after,
             before=before,
             # What came since then must not count in what is rare, or the order changes between two pages.
-            up_to=position.up_to if position.up_to < view.store.last_seq and position.offset else None,
+            up_to=position.up_to if cursor is not None and position.up_to < view.store.last_seq else None,
             scopes=scopes,
         )
         for table, scopes in zip(tables, seen, strict=True)

@@ -208,7 +208,7 @@ class ChunkTable:
 
         return await _best_rows(best, rows)
 
-    async def by_words_apart(self, text: str, condition: str) -> list[Hit]:
+    async def by_words_apart(self, text: str, condition: str | None, rows: int) -> list[Hit]:
         """The same, and only what fulfils the condition says how common a word is.
 
         Where more than `CANDIDATES` match, those that compete are the best by the words of all.
@@ -218,7 +218,7 @@ class ChunkTable:
         )
         scored = await asyncio.get_running_loop().run_in_executor(None, bm25.scores, text, found["words"], total)
         order = np.lexsort((-found["seq"].to_numpy(), -scored))
-        return _best(found.take(order), scored[order].tolist())
+        return _best(found.take(order), scored[order].tolist())[:rows]
 
     async def _matching(self, text: str, condition: str | None, columns: list[str], limit: int) -> pa.Table:
         query = self._table.query().nearest_to_text(text)

@@ -110,11 +110,10 @@ async def ranked(index: Indexer, question: Question) -> tuple[list[tuple[Hit, ty
 
 
 async def _by_words(index: Indexer, question: Question) -> Hits:
-    async def hits(table: type[Row], filters: Filters) -> list[Hit]:
-        where = condition(table, filters)
-        if filters.scopes is None or where is None:
-            return await index.tables[table].by_words(question.text, where, POOL)
-        return await index.tables[table].by_words_apart(question.text, where)
+    def hits(table: type[Row], filters: Filters) -> Awaitable[list[Hit]]:
+        chunks = index.tables[table]
+        by_words = chunks.by_words if filters.scopes is None else chunks.by_words_apart
+        return by_words(question.text, condition(table, filters), POOL)
 
     return await _of_all(question, hits)
 
