@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from storage.tables import TABLES, Conversation, Knowledge, Message, User
 from storage.timeline import Timeline
 from storage.view import View
 from storage.writer import Writer
+
+log = logging.getLogger(__name__)
 
 WARM = 10_000
 """So many conversations are brought into memory behind the first answers, as far as the budget of the cache goes."""
@@ -185,10 +188,14 @@ class Engine:
         newest = self.store.last_seq
         for end in range(newest, max(0, newest - READ_AHEAD), -READ_AHEAD_SLICE):
             started = time.monotonic()
-            await self.store.database.select(
-                f'SELECT max(hash({read})) FROM "{Message.table}" WHERE seq > ? AND seq <= ?',
-                [end - READ_AHEAD_SLICE, end],
-            )
+            try:
+                await self.store.database.select(
+                    f'SELECT max(hash({read})) FROM "{Message.table}" WHERE seq > ? AND seq <= ?',
+                    [end - READ_AHEAD_SLICE, end],
+                )
+            except duckdb.Error as error:  # a damaged block, or too little memory: who asks for such a row is told
+                log.warning("older messages are not read ahead: %s", str(error).splitlines()[0])
+                return
             await asyncio.sleep(time.monotonic() - started)
 
     async def _drop_old_receipts(self) -> None:
