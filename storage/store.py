@@ -286,6 +286,8 @@ class Store:
         """Make a durable batch visible. All messages below `next_seq` are published after it."""
         self._published_seq = next_seq
         self.deletions += changes.deletes
+        for loader in self._loaders.values():
+            loader.publish()
         if changes.dropped or changes.stripped:
             # SQL changed rows that the batch does not name.
             self._forget_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from storage.tables import Agent, Participant, User
@@ -25,8 +26,9 @@ async def author_of(view: View, participant_id: str) -> dict[str, Any] | None:
 
 async def authors_of(view: View, conversation_id: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """Who the given participants of a conversation are: id and name of the user or agent."""
-    return {
-        participant.id: {"_id": participant.member_id, "name": await member_name(view, participant)}
-        for participant in await view.where(Participant, "conversation_id", conversation_id)
-        if participant.id in wanted
-    }
+    participants = await view.where(Participant, "conversation_id", conversation_id)
+    authors = [participant for participant in participants if participant.id in wanted]
+    strangers = [author for author in authors if view.store.remembered(author.member_id) is None]
+    if len(strangers) > 1:
+        await asyncio.gather(*(member_name(view, author) for author in strangers))  # they share a query
+    return {author.id: {"_id": author.member_id, "name": await member_name(view, author)} for author in authors}

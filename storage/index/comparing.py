@@ -13,13 +13,15 @@ from storage.tables import Agent, Knowledge, Message, Participant, User
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Most texts begin with a letter of ASCII; trimming a million of them takes 1.2 s, this comparison next to nothing.
+_SAYS_SOMETHING = "(content BETWEEN '!' AND '~' OR trim(content) <> '')"
 _WANTED: dict[type[Row], str] = {
     Message: "SELECT m.seq, m.rev, FALSE AS hidden, coalesce(n.speaker, 0) AS speaker "
     f'FROM "{Message.table}" m LEFT JOIN "{Participant.table}" p ON m."authorParticipantId" = p._id '
-    'LEFT JOIN names n ON n.member = coalesce(p."userId", p."agentId") WHERE trim(m.content) <> \'\'',
+    f'LEFT JOIN names n ON n.member = coalesce(p."userId", p."agentId") WHERE {_SAYS_SOMETHING}',
     Knowledge: "SELECT seq, rev, 0 AS speaker, "
     f'_id IN (SELECT supersedes FROM "{Knowledge.table}" WHERE supersedes IS NOT NULL) AS hidden '
-    f"FROM \"{Knowledge.table}\" WHERE trim(content) <> ''",
+    f'FROM "{Knowledge.table}" WHERE {_SAYS_SOMETHING}',
 }
 _INDEXED = "SELECT seq, min(rev) AS rev, bool_or(hidden) AS hidden, min(speaker) AS speaker FROM indexed GROUP BY seq"
 _AFFECTED: dict[type[Row], str] = {
@@ -60,19 +62,16 @@ def _difference(cursor: Any, table: type[Row], stored: pa.Table) -> Difference:
     cursor.register("indexed", stored)
     try:
         pairs = cursor.execute(
-            f"SELECT w.seq, i.seq FROM ({_WANTED[table]}) w LEFT JOIN ({_INDEXED}) i ON w.seq = i.seq "
+            f"SELECT w.seq, i.seq FROM ({_WANTED[table]}) w FULL JOIN ({_INDEXED}) i ON w.seq = i.seq "
             "WHERE (i.rev, i.hidden, i.speaker) IS DISTINCT FROM (w.rev, w.hidden, w.speaker) ORDER BY w.seq"
-        ).fetchall()
-        gone = cursor.execute(
-            f"SELECT seq FROM ({_INDEXED}) i ANTI JOIN ({_WANTED[table]}) w ON w.seq = i.seq"
         ).fetchall()
     finally:
         cursor.unregister("indexed")
         cursor.unregister("names")
     return Difference(
-        missing=[seq for seq, known in pairs if known is None],
-        changed=[seq for seq, known in pairs if known is not None],
-        gone=[seq for (seq,) in gone],
+        missing=[wanted for wanted, indexed in pairs if indexed is None],
+        changed=[wanted for wanted, indexed in pairs if wanted is not None and indexed is not None],
+        gone=[indexed for wanted, indexed in pairs if wanted is None],
     )
 
 
