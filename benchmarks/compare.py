@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import sqrt
+from pathlib import Path
 from statistics import median
 
 from benchmarks.load import Round, Target
@@ -85,8 +86,9 @@ def growth(smaller: Cell, larger: Cell) -> float:
 class Side:
     """The product on one dataset, with the calls to make."""
 
-    def __init__(self, messages: int, running: Running, workload: Workload) -> None:
+    def __init__(self, messages: int, data: Path, running: Running, workload: Workload) -> None:
         self.messages = messages
+        self.data = data
         self.running = running
         self.workload = workload
         self.targets = {era: Target(running.port, era) for era in Era}
@@ -95,7 +97,7 @@ class Side:
         """A round on a target of this side; what it left to do behind the answers is done before the next round."""
         measured = target.run(calls, connections)
         if target in self.targets.values() and calls[0].tool in WRITES:
-            settle(self.running.pid)
+            settle(self.data)
         return measured
 
     def warm_up(self, operation: str, calls: int) -> None:

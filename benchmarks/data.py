@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.dataset import Dataset
-from benchmarks.servers import ONE_MCP, ROOT, environment, settle, status
+from benchmarks.servers import ONE_MCP, ROOT, environment, settle
 from storage.index.lance import form
 from storage.migrations import MIGRATIONS
 
@@ -34,7 +34,7 @@ def loaded(dataset: Dataset) -> Path:
     (unfinished / SETTINGS).write_text(WITHOUT_MODEL)
     dataset.write(rows)
     _one_mcp(unfinished, "import", str(rows))
-    settle(status(unfinished)["pid"], INDEX_SECONDS)
+    settle(unfinished, INDEX_SECONDS)
     _one_mcp(unfinished, "stop")
     rows.unlink()
     unfinished.rename(place)

@@ -35,7 +35,7 @@ def measure(plan: Plan, small: Dataset, large: Dataset) -> Measurements:
         _measure_starts(plan, found, small, large, copies)
         for operation in ("list_messages", "get"):
             with product(copies[1]) as running:
-                found.cold += _cold(running, Workload(large, seed=2), operation, plan.cold_reads)
+                found.cold += _cold(copies[1], running, Workload(large, seed=2), operation, plan.cold_reads)
         idle, loaded_memory, sent = _measure_load(plan, found, (small, large), copies)
         for index, dataset in enumerate((small, large)):
             found.footprints.append(
@@ -66,13 +66,13 @@ def _hottest_page(dataset: Dataset) -> Call:
     return Call("list_messages", {"conversationId": dataset.conversations[conversation], "limit": PAGE})
 
 
-def _cold(running: Running, workload: Workload, operation: str, most: int) -> Iterator[Cold]:
+def _cold(data: Path, running: Running, workload: Workload, operation: str, most: int) -> Iterator[Cold]:
     """Reads of old messages, which no cache holds; one at a time, on a hub that has just started."""
     target = Target(running.port, Era.STATELESS)
     calls = workload.old(operation, most)
     first = min(FIRST_READS, len(calls) // 4)
     yield _summary(operation, target.run(calls[:first], 1), settled=False)
-    settle(running.pid)
+    settle(data)
     yield _summary(operation, target.run(calls[first:], 1), settled=True)
 
 
@@ -88,12 +88,12 @@ def _measure_load(
     with ExitStack() as stack:
         hubs = [stack.enter_context(product(copy)) for copy in copies]
         sides = [
-            Side(dataset.messages, hub, Workload(dataset, seed=10 + number))
-            for number, (dataset, hub) in enumerate(zip(datasets, hubs, strict=True))
+            Side(dataset.messages, copy, hub, Workload(dataset, seed=10 + number))
+            for number, (dataset, copy, hub) in enumerate(zip(datasets, copies, hubs, strict=True))
         ]
         for dataset, side in zip(datasets, sides, strict=True):
             side.targets[Era.STATELESS].run([_hottest_page(dataset)], 1)
-            settle(side.running.pid)
+            settle(side.data)
         idle = [hub.memory() for hub in hubs]
         for cell in compare(sides, plan):
             found.cells.append(cell)
@@ -107,9 +107,9 @@ def _measure_load(
 def _measure_embedding(plan: Plan, small: Dataset) -> Sustained:
     """Sending while the default model embeds what was sent, as far as others leave it the processor."""
     with fresh_copy(small, embedding=True) as copy, product(copy) as hub:
-        side = Side(small.messages, hub, Workload(small, seed=20))
+        side = Side(small.messages, copy, hub, Workload(small, seed=20))
         side.targets[Era.STATELESS].run([_hottest_page(small)], 1)
-        settle(hub.pid)
+        settle(copy)
         return _sustained("with the default model", side, plan.sustained // 6)
 
 
@@ -117,10 +117,10 @@ def _sustained(what: str, side: Side, messages: int) -> Sustained:
     calls = side.workload.draw("send_message", messages)
     target = side.targets[Era.STATELESS]
     with side.no_op("send_message", target.era) as no_op:
-        settle(side.running.pid)
+        settle(side.data)
         rates = [no_op.run(calls[:SOME], MANY).rate]
         measured = target.run(calls, MANY)
-        settle(side.running.pid)
+        settle(side.data)
         rates.append(no_op.run(calls[:SOME], MANY).rate)
     longest = 1000 * measured.latencies[-1]
     return Sustained(

@@ -31,7 +31,7 @@ def profile(operation: str, messages: int) -> None:
     dataset = Dataset(messages)
     samples = CACHE / f"{operation}.samples"
     with fresh_copy(dataset) as data, product(data) as running:
-        side = Side(messages, running, Workload(dataset, seed=1))
+        side = Side(messages, data, running, Workload(dataset, seed=1))
         side.warm_up(operation, WARM_UP[operation])
         target = side.targets[Era.STATELESS]
         rate = target.run(side.workload.draw(operation, 2_000), 64).rate

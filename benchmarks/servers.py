@@ -51,21 +51,30 @@ def status(data: Path) -> dict[str, Any]:
     return facts
 
 
-def settle(pid: int, seconds: float = SECONDS) -> None:
-    """Wait until a hub rests: it has loaded, indexed and checkpointed what its start or the last writes left to do.
+def settle(data: Path, seconds: float = SECONDS) -> None:
+    """Wait until the hub of a directory rests.
+
+    It has loaded, indexed and checkpointed what its start or the last writes left to do.
 
     Raises:
         TimeoutError: after so many seconds it is still at work.
     """
     deadline = time.monotonic() + seconds
-    hub, rests_since = psutil.Process(pid), time.monotonic()
+    hub, rests_since = psutil.Process(status(data)["pid"]), time.monotonic()
     hub.cpu_percent()
-    while time.monotonic() < rests_since + REST_SECONDS:
+    opened = False
+    while not opened or time.monotonic() < rests_since + REST_SECONDS:
         time.sleep(POLL_SECONDS)
-        if hub.cpu_percent() > IDLE_PERCENT:
+        opened = opened or _has_opened(status(data))
+        if hub.cpu_percent() > IDLE_PERCENT or not opened:
             rests_since = time.monotonic()
         if time.monotonic() > deadline:
             raise TimeoutError(f"the hub is still busy after {seconds:.0f} s")
+
+
+def _has_opened(facts: dict[str, Any]) -> bool:
+    """Whether a hub has begun with what it does behind its first answers; the index comes last."""
+    return facts["unready"] is None and (facts["index"]["open"] or not facts["messages"])
 
 
 @contextmanager

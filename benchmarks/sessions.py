@@ -62,7 +62,7 @@ def main() -> None:
         people = _people(Path(place) / "data")
         # What is loaded at its first use: the index of words, and the model behind it.
         uvloop.run(Session(hub.port, Era.STATELESS, people[0], Seen(), 0).call_each())
-        settle(hub.pid)
+        settle(Path(place) / "data")
         busy = others()
         seen, watched = uvloop.run(_measure(hub, people, arguments))
     sys.stdout.write(report(seen, watched, arguments, busy))

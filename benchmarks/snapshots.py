@@ -159,7 +159,7 @@ def measure(original: Path, setting: Setting, seconds: float, seed: int) -> Foun
         with product(place) as server:
             target, work = Target(server.port, Era.STATELESS), Workload(Dataset(100_000), seed)
             _wait_until_at_work(place, publishes=setting.max_age > 0)
-            settle(server.pid)
+            settle(place)
             warm = target.run(work.draw("send_message", WARM_UP), CLIENTS)
             calls = work.draw("send_message", int(warm.rate * seconds))
             with watching(place) as copies:
