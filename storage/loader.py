@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from storage.database import Database
@@ -20,16 +22,24 @@ them take 2.6, but 1.5 times the processor, which others need. Joining 500 with 
 where rows carry vectors, and whoever asks for one row waits for all of it."""
 
 
-class Loader(Generic[R]):
-    """Reads rows of one table by `seq`; without `vectors` an empty list stands for each."""
+@dataclass(slots=True, eq=False)
+class _Query(Generic[R]):
+    """Keys that are asked for together, and what is found of them."""
 
-    def __init__(self, database: Database, table: type[R], *, vectors: bool) -> None:
+    seqs: set[int] = field(default_factory=set)
+    rows: asyncio.Future[dict[int, R]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Loader(Generic[R]):
+    """Reads rows of one table by `seq`; `instead`: see `column_list`."""
+
+    def __init__(self, database: Database, table: type[R], instead: Mapping[str, str]) -> None:
         self._database = database
         self._table = table
-        self._select = f'SELECT {column_list(table, vectors=vectors)} FROM "{table.table}" WHERE seq IN '
-        self._wanted: dict[int, asyncio.Future[R | None]] = {}
-        self._last: dict[int, asyncio.Future[R | None]] = {}
-        """What the last query reads or has read, as long as no commit became visible since it began."""
+        self._select = f'SELECT {column_list(table, instead=instead)} FROM "{table.table}" WHERE seq IN '
+        self._waiting: deque[_Query[R]] = deque()
+        self._last: _Query[R] | None = None
+        """What reads or has read, as long as no commit became visible since it began."""
         self._task: asyncio.Task[None] | None = None
 
     async def rows(self, seqs: Collection[int]) -> dict[int, R]:
@@ -38,41 +48,38 @@ class Loader(Generic[R]):
         Raises:
             duckdb.Error: the file failed.
         """
-        futures = {seq: self._wanted.get(seq) or self._last.get(seq) or self._want(seq) for seq in seqs}
+        queries = dict.fromkeys(map(self._query_of, seqs))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        # Shielded: who is cancelled leaves the others their answers.
-        found = await asyncio.shield(asyncio.gather(*futures.values()))
-        return {seq: row for seq, row in zip(futures, found, strict=True) if row is not None}
+        found: dict[int, R] = {}
+        for query in queries:
+            found |= await asyncio.shield(query.rows)  # who is cancelled leaves the others their answers
+        return {seq: found[seq] for seq in seqs if seq in found}
 
     def publish(self) -> None:
         """A commit became visible: what is read just now may be older, so who asks from now on reads again."""
-        self._last = {}
+        self._last = None
 
-    def _want(self, seq: int) -> asyncio.Future[R | None]:
-        future = self._wanted[seq] = asyncio.get_running_loop().create_future()
-        return future
+    def _query_of(self, seq: int) -> _Query[R]:
+        if self._last is not None and seq in self._last.seqs:
+            return self._last
+        for query in self._waiting:
+            if seq in query.seqs:
+                return query
+        if not self._waiting or len(self._waiting[-1].seqs) == KEYS_A_QUERY:
+            self._waiting.append(_Query())
+        self._waiting[-1].seqs.add(seq)
+        return self._waiting[-1]
 
     async def _run(self) -> None:
-        while self._wanted:
-            taken = dict(list(self._wanted.items())[:KEYS_A_QUERY])
-            for seq in taken:
-                del self._wanted[seq]
-            self._last = taken
-            await self._load(taken)
+        while self._waiting:
+            self._last = query = self._waiting.popleft()
+            try:
+                seqs = sorted(query.seqs)
+                found = await self._database.select(f"{self._select}({', '.join('?' * len(seqs))})", seqs)
+                query.rows.set_result({row.seq: row for row in map(self._table.loaded, found)})
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                self._last = None
+                query.rows.set_exception(error)
+                query.rows.exception()  # seen, even if nobody waits any more
         self._task = None
-
-    async def _load(self, taken: dict[int, asyncio.Future[R | None]]) -> None:
-        try:
-            seqs = sorted(taken)
-            found = await self._database.select(f"{self._select}({', '.join('?' * len(seqs))})", seqs)
-            rows = {row.seq: row for row in map(self._table.loaded, found)}
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            self._last = {}
-            for future in taken.values():
-                future.set_exception(error)
-                future.exception()  # seen, even if nobody waits any more
-            return
-        for seq, future in taken.items():
-            if not future.done():
-                future.set_result(rows.get(seq))

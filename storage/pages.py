@@ -35,18 +35,18 @@ class Rendered(NamedTuple):
 class MessagePages:
     """Pages of messages: the newest ones from memory, within a budget of bytes, older ones by their keys.
 
-    `texts_at` reads messages by commit number; `newest` says which are below one (None: all), so many at most,
+    `lines_at` reads messages by commit number; `newest` says which are below one (None: all), so many at most,
     descending, from the file.
     """
 
     def __init__(
         self,
         budget: int,
-        texts_at: Callable[[Collection[int]], Awaitable[dict[int, Message]]],
+        lines_at: Callable[[Collection[int]], Awaitable[dict[int, Message]]],
         newest: Callable[[str, int | None, int], Awaitable[list[int]]],
     ) -> None:
         self.timeline = Timeline()
-        self._texts_at = texts_at
+        self._lines_at = lines_at
         self._newest = newest
         self.rendered: ByteBudget[tuple[str, int | None, int, bool], Rendered] = ByteBudget(
             budget // RENDERED_SHARE, lambda page: page.bytes
@@ -77,7 +77,7 @@ class MessagePages:
             begin = bisect_left(tail.seqs, seqs[0]) if seqs else 0
             return tail.slice(begin, begin + len(seqs)), more
         with self._loads.track(conversation) as load:
-            rows = await self._texts_at(seqs)
+            rows = await self._lines_at(seqs)
         lines = Lines.of([rows[one] for one in seqs if one in rows])
         if seq is None and not load.stale:
             tail = lines.slice(0, len(lines))
@@ -89,7 +89,7 @@ class MessagePages:
     async def _from_file(self, conversation: str, seq: int | None, limit: int) -> tuple[Lines, bool]:
         found = await self._newest(conversation, seq, limit + 1)
         seqs = found[limit - 1 :: -1]
-        rows = await self._texts_at(seqs)
+        rows = await self._lines_at(seqs)
         return Lines.of([rows[one] for one in seqs if one in rows]), len(found) > limit
 
     async def warm(self, conversations: Sequence[str]) -> None:

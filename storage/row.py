@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -115,12 +116,22 @@ class Row(Result):
     @classmethod
     def loaded(cls, values: tuple[Any, ...]) -> Self:
         """The row from a SELECT of `column_list`. Trusted: what is stored was validated when it was written."""
-        fields = {
-            column.attribute: value if column.from_sql is None or value is None else column.from_sql(value)
-            for column, value in zip(columns(cls), values, strict=True)
-        }
-        # One set for all rows: nobody asks which fields were given, and a set a row is as large as its values.
-        return cls.model_construct(_fields_set=all_fields(cls), **fields)
+        names, in_order, converted = _loading(cls)
+        fields = dict(zip(names, in_order(values), strict=True))
+        for name, from_sql in converted:
+            if fields[name] is not None:
+                fields[name] = from_sql(fields[name])
+        # As a row is unpickled: `model_construct` looks at each field and takes most of the time of reading a page.
+        row = cls.__new__(cls)
+        row.__setstate__(
+            {
+                "__dict__": fields,
+                "__pydantic_fields_set__": all_fields(cls),  # one set for all rows: it is as large as their values
+                "__pydantic_extra__": None,
+                "__pydantic_private__": None,
+            }
+        )
+        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,20 +250,26 @@ def _storing(table: type[Row]) -> tuple[itemgetter[Any], tuple[tuple[int, Callab
 
 
 @cache
+def _loading(table: type[Row]) -> tuple[tuple[str, ...], itemgetter[Any], tuple[tuple[str, Callable[[Any], Any]], ...]]:
+    """The fields, what takes their values from a row of SQL, and which of them are stored in another form."""
+    names = tuple(table.model_fields)
+    places = {column.attribute: place for place, column in enumerate(columns(table))}
+    converted = tuple((column.attribute, column.from_sql) for column in columns(table) if column.from_sql is not None)
+    return names, itemgetter(*(places[name] for name in names)), converted
+
+
+@cache
 def all_fields(table: type[Row]) -> set[str]:
     """The Python names of all fields."""
     return set(table.model_fields)
 
 
-@cache
-def column_list(table: type[Row], prefix: str = "", *, vectors: bool = True) -> str:
-    """The columns as SQL for a SELECT whose rows go to `Row.loaded`; an empty list stands for a vector left out."""
-    names = [f'{prefix}"{column.name}"' for column in columns(table)]
-    if vectors:
-        return ", ".join(names)
-    return ", ".join(
-        f"CASE WHEN {name} IS NOT NULL THEN [] END" if name.endswith('"vector"') else name for name in names
-    )
+def column_list(table: type[Row], prefix: str = "", instead: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The columns as SQL for a SELECT whose rows go to `Row.loaded`.
+
+    `instead` has expressions, by the name of a column, for those that need not be read.
+    """
+    return ", ".join(instead.get(column.name, f'{prefix}"{column.name}"') for column in columns(table))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from storage.loader import KEYS_A_QUERY
 from storage.tables import Message, Tag
 from tests.clients import Swarm
+from tests.imports import CONVERSATION, MEMBER, MESSAGE, USER, load
 
 
 async def test_who_asks_for_the_same_row_gets_the_same_answer_until_a_commit_is_visible(tmp_path: Path) -> None:
@@ -49,3 +51,18 @@ async def test_a_query_that_failed_is_asked_again(tmp_path: Path) -> None:
             await store.rows_at(Tag, [tag["seq"]])
         await store.database.write(lambda connection: connection.execute("ALTER TABLE elsewhere RENAME TO tags"))
         assert (await store.rows_at(Tag, [tag["seq"]]))[tag["seq"]].name == "kept"
+
+
+async def test_messages_whose_ids_an_import_brought_along_keep_them_on_a_page(tmp_path: Path) -> None:
+    nothing_in_memory: dict[str, Any] = {"rows_bytes": 0, "messages_bytes": 0}
+    async with Swarm(tmp_path / "data", cache=nothing_in_memory) as swarm:
+        await load(swarm, USER, CONVERSATION, MEMBER, MESSAGE)
+        (own,) = (await swarm.owner("list_messages", conversationId="c-launch"))["messages"]
+        assert own["_id"].startswith("msg_")
+        await load(swarm, {**MESSAGE, "_id": "brought along"})
+        here = await swarm.owner("list_messages", conversationId="c-launch")
+    async with Swarm(tmp_path / "data", cache=nothing_in_memory) as swarm:
+        later = await swarm.owner("list_messages", conversationId="c-launch")
+        assert (await swarm.owner("get", id="brought along"))["conversationId"] == "c-launch"
+    for page in (here, later):
+        assert [message["_id"] for message in page["messages"]] == [own["_id"], "brought along"]
