@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.wire import CLIENT, ENVELOPE, HOST, PATH, Era
+from benchmarks.words import Words
 
 WAIT_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
@@ -36,7 +37,6 @@ LIMITED = (429, 503)
 """The statuses of a documented limit."""
 _SENT = re.compile(rb'"_id":"(msg_\d+)"')
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-_WORDS = ("plan", "launch", "basket", "price", "visitor", "report", "Tuesday", "colour", "test", "answer", "budget")
 
 
 @dataclass
@@ -70,11 +70,12 @@ class Person:
 class Session:
     """One client, which calls, pauses, and calls again. A connection that was closed while it paused is opened anew."""
 
-    def __init__(self, port: int, era: Era, person: Person, seen: Seen, number: int) -> None:
+    def __init__(self, port: int, era: Era, person: Person, seen: Seen, words: Words, number: int) -> None:
         self._port = port
         self._era = era
         self._person = person
         self._seen = seen
+        self._words = words
         self._rng = random.Random(number)
         self._listens = era is Era.SESSIONS or number % 4 == 1
         self._session: str | None = None
@@ -156,11 +157,11 @@ class Session:
         if name == "resources/subscribe":
             return name, {"uri": uri}
         arguments: dict[str, dict[str, Any]] = {
-            "send_message": {"conversationId": place.id, "content": " ".join(self._rng.choices(_WORDS, k=12))},
+            "send_message": {"conversationId": place.id, "content": self._words.message()},
             "list_messages": {"conversationId": place.id, "limit": 20},
             "get": {"id": place.newest},
             "inbox": {"limit": 20},
-            "search": {"query": " ".join(self._rng.sample(_WORDS, 2)), "mode": "text"},
+            "search": {"query": self._words.title(), "mode": "text"},
             "find": {"table": "conversationParticipants", "where": {"conversationId": place.id}},
             "react": {"messageId": place.newest, "type": self._rng.choice(("like", "love", "laugh"))},
             "wait_for_messages": {"conversationId": place.id, "timeoutSeconds": WAIT_SECONDS},

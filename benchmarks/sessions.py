@@ -29,12 +29,15 @@ from benchmarks.machine import machine, others, programs
 from benchmarks.servers import ONE_MCP, ROOT, SECONDS, Running, environment, served, settle
 from benchmarks.session_client import Person, Place, Seen, Session
 from benchmarks.wire import Era
+from benchmarks.words import Words
 from server.status import control
 
 PEOPLE = 100
 CONVERSATIONS = 60
 MEMBERS = 6
-FIRST_MESSAGES = 10
+FIRST_MESSAGES = 400
+"""Of each conversation. Pages and what hangs on them grow until they are full: a swarm that has said little would show
+that instead of what the load takes."""
 OPENING_SECONDS = 10.0
 SAMPLE_SECONDS = 5.0
 SETTLED_SECONDS = 60.0
@@ -61,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, _hub(Path(place) / "data") as hub:
         people = _people(Path(place) / "data")
         # What is loaded at its first use: the index of words, and the model behind it.
-        uvloop.run(Session(hub.port, Era.STATELESS, people[0], Seen(), 0).call_each())
+        uvloop.run(Session(hub.port, Era.STATELESS, people[0], Seen(), Words(random.Random(3)), 0).call_each())
         settle(Path(place) / "data")
         busy = others()
         seen, watched = uvloop.run(_measure(hub, people, arguments))
@@ -88,8 +91,9 @@ def _hub(data: Path) -> Iterator[Running]:
 
 
 def _people(data: Path) -> list[Person]:
-    """People with tokens, who take part in some conversations where a few things were said."""
+    """People with tokens, who take part in some conversations with a history."""
     rng = random.Random(1)
+    words = Words(rng)
     lines = [_line("users", f"u{n}", name=f"Person {n}", email=f"person{n}@example.org") for n in range(PEOPLE)]
     members: dict[int, list[int]] = {n: [] for n in range(PEOPLE)}
     for number in range(CONVERSATIONS):
@@ -106,13 +110,13 @@ def _people(data: Path) -> list[Person]:
             )
         for said in range(FIRST_MESSAGES):
             author = f"p{number}-{rng.choice(chosen)}"
-            text = {"kind": "participant", "authorParticipantId": author, "content": f"The plan {number}, part {said}"}
+            text = {"kind": "participant", "authorParticipantId": author, "content": words.message()}
             lines.append(_line("conversationMessages", f"m{number}-{said}", **place, **text))
     file = data.parent / "people.jsonl"
     file.write_text("\n".join(lines))
     subprocess.run([*ONE_MCP, "--data", str(data), "import", str(file)], env=environment(), cwd=ROOT, check=True,
                    capture_output=True, timeout=SECONDS)  # fmt: skip
-    places = [Place(f"c{number}", f"m{number}-0") for number in range(CONVERSATIONS)]
+    places = [Place(f"c{number}", f"m{number}-{FIRST_MESSAGES - 1}") for number in range(CONVERSATIONS)]
     return [Person(_token(data, f"u{n}"), [places[one] for one in members[n]]) for n in range(PEOPLE)]
 
 
@@ -132,7 +136,7 @@ def _token(data: Path, owner: str) -> str:
 
 
 async def _measure(hub: Running, people: Sequence[Person], arguments: argparse.Namespace) -> tuple[Seen, Watched]:
-    seen, watched = Seen(), Watched()
+    seen, watched, words = Seen(), Watched(), Words(random.Random(2))
     loop = asyncio.get_running_loop()
     began = loop.time()
     deadline = began + arguments.seconds
@@ -141,8 +145,9 @@ async def _measure(hub: Running, people: Sequence[Person], arguments: argparse.N
         era = Era.SESSIONS if number % 2 == 0 else Era.STATELESS
         # Not all in one moment, as no swarm arrives.
         await asyncio.sleep(min(OPENING_SECONDS, arguments.seconds / 4) * number / arguments.sessions)
+        person = people[number % len(people)]
         try:
-            await Session(hub.port, era, people[number % len(people)], seen, number).run(deadline, arguments.pause)
+            await Session(hub.port, era, person, seen, words, number).run(deadline, arguments.pause)
         except (OSError, EOFError, TimeoutError, RuntimeError) as error:
             seen.errors[f"a session ended: {type(error).__name__} {error}"[:300]] += 1
 
