@@ -15,7 +15,7 @@ from storage.timeline import Timeline
 NEIGHBOURS = 50
 ASKED_ONCE = 10_000
 """So many conversations are remembered of which a single message was read."""
-RENDERED_SHARE = 8
+RENDERED_SHARE = 4
 """One part in so many of the budget is for pages as they were last rendered: by Zipf's law most reads are of few."""
 
 

@@ -54,26 +54,24 @@ class Page:
     concise: bool
 
     def rendered(self, last: Rendered | None) -> Rendered:
-        """The page as it is told; `last`, if it was made from the same."""
+        """The page as it is told, in JSON and in words; `last`, if it was made from the same.
+
+        The words are lines where they are to be concise, else the JSON with ISO 8601 times.
+        """
         of = (self.messages.version, self.conversation, self.authors, self.next_cursor)
         if last is not None and last.of == of:
             return last
-        return Rendered(of, self.structured(), self.text())
-
-    def structured(self) -> str:
-        """JSON; the messages were rendered when they were stored."""
-        return self._around(self.messages.structured())
-
-    def text(self) -> str:
-        """The JSON with ISO 8601 times; concise: a line like `msg_12 14:03 Nova` for each message and what it says."""
-        return "\n".join(self._lines()) if self.concise else self._around(self.messages.text())
+        messages = self.messages.structured()  # joined from what was rendered when they were stored
+        text = "\n".join(self._lines(messages)) if self.concise else self._around(self.messages.text())
+        return Rendered(of, self._around(messages), text)
 
     def _around(self, messages: str) -> str:
         head = to_json({"conversation": self.conversation, "authors": self.authors}).decode()
         tail = f',"nextCursor":"{self.next_cursor}"' if self.next_cursor is not None else ""
         return f'{head[:-1]},"messages":{messages}{tail}}}'
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, messages: str) -> Iterator[str]:
+        """A line like `msg_12 14:03 Nova` for each message, and what it says."""
         yield f"{plain(self.conversation['title'])} ({named(self.conversation['_id'])}). {NOTICE}"
         names = _names(self.authors)
         if names:
@@ -82,7 +80,7 @@ class Page:
         if self.next_cursor is not None:
             yield f'Earlier ones: cursor="{self.next_cursor}"'
         today = None
-        for brought, message in zip(self.messages.ids, from_json(self.messages.structured()), strict=True):
+        for brought, message in zip(self.messages.ids, from_json(messages), strict=True):
             day, moment = divmod(message["createdAt"], DAY_MS)
             if day != today:
                 today = day
