@@ -35,9 +35,9 @@ from server.status import control
 PEOPLE = 100
 CONVERSATIONS = 60
 MEMBERS = 6
-FIRST_MESSAGES = 400
-"""Of each conversation. Pages and what hangs on them grow until they are full: a swarm that has said little would show
-that instead of what the load takes."""
+FIRST_MESSAGES = 200
+"""Of each conversation: as many as are kept in memory of it. A swarm that has said little would show how that grows."""
+EMBED_SECONDS = 900.0
 OPENING_SECONDS = 10.0
 SAMPLE_SECONDS = 5.0
 SETTLED_SECONDS = 60.0
@@ -65,7 +65,7 @@ def main() -> None:
         people = _people(Path(place) / "data")
         # What is loaded at its first use: the index of words, and the model behind it.
         uvloop.run(Session(hub.port, Era.STATELESS, people[0], Seen(), Words(random.Random(3)), 0).call_each())
-        settle(Path(place) / "data")
+        settle(Path(place) / "data", EMBED_SECONDS)
         busy = others()
         seen, watched = uvloop.run(_measure(hub, people, arguments))
     sys.stdout.write(report(seen, watched, arguments, busy))
