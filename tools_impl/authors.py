@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from storage.tables import Agent, Participant, User
@@ -28,7 +27,5 @@ async def authors_of(view: View, conversation_id: str, wanted: set[str]) -> dict
     """Who the given participants of a conversation are: id and name of the user or agent."""
     participants = await view.where(Participant, "conversation_id", conversation_id)
     authors = [participant for participant in participants if participant.id in wanted]
-    strangers = [author for author in authors if view.store.remembered(author.member_id) is None]
-    if len(strangers) > 1:
-        await asyncio.gather(*(member_name(view, author) for author in strangers))  # they share a query
+    await view.store.rows([author.member_id for author in authors], keep=True)  # one query for all
     return {author.id: {"_id": author.member_id, "name": await member_name(view, author)} for author in authors}
