@@ -89,7 +89,6 @@ class Side:
     def __init__(self, messages: int, data: Path, running: Running, workload: Workload) -> None:
         self.messages = messages
         self.data = data
-        self.running = running
         self.workload = workload
         self.targets = {era: Target(running.port, era) for era in Era}
 

@@ -98,7 +98,7 @@ class Engine:
             migrate(connection, path, MIGRATIONS)
             next_seq, last_time = _counters(connection)
             message_times = _unfolded(connection)
-            named = [name for (name,) in connection.execute('SELECT DISTINCT "table" FROM aliases').fetchall()]
+            aliased = [name for (name,) in connection.execute('SELECT DISTINCT "table" FROM aliases').fetchall()]
         except StorageFault:
             connection.close()
             raise
@@ -112,7 +112,7 @@ class Engine:
             messages_bytes=options.messages_bytes,
             next_seq=next_seq,
             message_times=message_times,
-            named=named,
+            aliased=aliased,
             index=index,
             zone=ZoneInfo(options.zone) if options.zone else None,
         )

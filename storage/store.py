@@ -67,7 +67,7 @@ class Store:
     """Committed rows, for reading. Everything here is consistent with what has been acknowledged.
 
     `rows_bytes` and `messages_bytes` bound the caches; `message_times` are the derived times of conversations that the
-    file does not have yet; `named` are the tables with rows whose ids an import brought along; `zone` is that of times
+    file does not have yet; `aliased` are the tables with rows whose ids an import brought; `zone` is that of times
     without an offset (None: the machine's). The engine adds what reads beside it.
     """
 
@@ -82,7 +82,7 @@ class Store:
         messages_bytes: int,
         next_seq: int,
         message_times: Mapping[str, int],
-        named: Collection[str],
+        aliased: Collection[str],
         index: Index,
         zone: tzinfo | None,
     ) -> None:
@@ -116,7 +116,7 @@ class Store:
         self.arrivals = Arrivals(partial(self.remembered_where, Participant, "conversation_id"))
         # Who is woken by an arrival finds the others current.
         self.listeners += [self.members.follow, self.mentions.follow, self.due.follow, self.arrivals.follow]
-        self._named = set(named)
+        self._aliased = set(aliased)
         self._loaders: dict[tuple[object, ...], Loader[Row]] = {}
 
     # -- rows by id ------------------------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ class Store:
 
     async def _lines_at(self, seqs: Collection[int]) -> dict[int, Message]:
         """The same for a page, which knows the conversation."""
-        named = Message.table in self._named
-        return await self._loader(Message, _LINES if named else _NATIVE_LINES).rows(seqs)
+        aliased = Message.table in self._aliased
+        return await self._loader(Message, _LINES if aliased else _NATIVE_LINES).rows(seqs)
 
     def _loader(self, table: type[R], instead: Mapping[str, str]) -> Loader[R]:
         key = (table, *instead)
@@ -175,7 +175,7 @@ class Store:
             return cached
         table = table_of(row_id)
         found = await self._load(row_id, table) if table else None
-        if found is None and self._named:
+        if found is None and self._aliased:
             named = await self.database.select('SELECT "table" FROM aliases WHERE _id = ?', [row_id])
             found = await self._load(row_id, BY_NAME[named[0][0]]) if named else None
         return found
@@ -185,7 +185,7 @@ class Store:
             seq = native_seq(row_id, table)
             found = await self.rows_at(table, [seq]) if seq >= 0 else {}
             row = found.get(seq)
-            if (row is None or row.id != row_id) and table.table in self._named:
+            if (row is None or row.id != row_id) and table.table in self._aliased:
                 brought = await self.database.select(
                     'SELECT seq FROM aliases WHERE _id = ? AND "table" = ?', [row_id, table.table]
                 )
@@ -224,7 +224,7 @@ class Store:
             table = table_of(row_id)
             if table is not None and 0 <= native_seq(row_id, table) < self._published_seq:
                 places.setdefault(table, {})[native_seq(row_id, table)] = row_id
-        if not self._named:
+        if not self._aliased:
             return places
         brought = await self.database.select(
             'SELECT _id, "table", seq FROM aliases WHERE _id IN (SELECT unnest(?::VARCHAR[]))', [list(ids)]
@@ -300,7 +300,7 @@ class Store:
         """Make a durable batch visible. All messages below `next_seq` are published after it."""
         self._published_seq = next_seq
         self.deletions += changes.deletes
-        self._named |= {row.table for row in changes.aliases.values()}
+        self._aliased |= {row.table for row in changes.aliases.values()}
         for loader in self._loaders.values():
             loader.publish()
         if changes.dropped or changes.stripped:
