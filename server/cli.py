@@ -29,6 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns 0; raises SystemExit with another status when it fails."""
     arguments = command_line().parse_args(argv)
     arguments.data = Path(arguments.data).expanduser().absolute()
+    if argv is None and arguments.command in {"hub", "serve"}:
+        from storage.memory import restart_tuned
+
+        restart_tuned()
     status = _run(arguments)
     if status:
         sys.exit(status)

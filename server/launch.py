@@ -127,11 +127,14 @@ def _start(data_dir: Path) -> None:
     """Start a hub in the background and wait until it serves. Raises HubFailed."""
     import subprocess
 
+    from storage.memory import tuned
+
     log = data_dir / LOG_FILE
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     code = "import sys; from server.cli import main; sys.exit(main())"
     command = [sys.executable, "-P", "-c", code, "hub", "--auto", "--data", str(data_dir)]
+    kept = {key: value for key, value in os.environ.items() if key in _ENVIRONMENT or key.startswith("LC_")}
     log.touch(mode=0o600)
     with log.open("ab") as sink:
         begin = sink.tell()
@@ -141,7 +144,7 @@ def _start(data_dir: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=sink,
             cwd=data_dir,
-            env={key: value for key, value in os.environ.items() if key in _ENVIRONMENT or key.startswith("LC_")},
+            env=tuned(kept),  # it would begin anew otherwise
             start_new_session=True,
             creationflags=0x8 | 0x200 if sys.platform == "win32" else 0,  # detached, a process group of its own
         )

@@ -108,6 +108,11 @@ class Changes:
         """The stored rows of a table that go."""
         return [row for row in self.gone.values() if type(row) is table]
 
+    @property
+    def only_adds(self) -> bool:
+        """Whether no stored row is changed or goes."""
+        return not (self.before or self.deletes or self.dropped or self.stripped)
+
     def __bool__(self) -> bool:
         return bool(self.rows or self.receipts)
 

@@ -13,13 +13,17 @@ from storage.fields import to_timestamp
 from storage.row import Row, by_name, columns
 from storage.tables import TABLES, Attachment, Comment, Conversation, Message, Participant, Reaction
 
+Additions = dict[str, list[list[Any]]]
+"""New rows by table, as they are stored."""
+
 
 class Committer:
-    """Applies changes to the file. Appenders stay open between commits: that saves a third of a lone commit."""
+    """Applies changes to the file. What can be kept between commits is: it saves a third of a lone one."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._appenders: dict[str, Any] = {}
+        self._statements: dict[tuple[str, ...], duckdb.Statement] = {}
 
     def commit(self, changes: Changes, next_seq: int) -> None:
         """Write everything in one transaction. After an error nothing of it is stored and the file must be reopened.
@@ -34,6 +38,26 @@ class Committer:
             self._write(changes, self._without_receipt(changes), next_seq)
 
     def _write(self, changes: Changes, receipts: Sequence[Receipt], next_seq: int) -> None:
+        additions = _additions(changes, receipts)
+        if changes.only_adds and {len(rows) for rows in additions.values()} == {1}:
+            self._insert(additions)
+        else:
+            self._transact(changes, additions, next_seq)
+
+    def _insert(self, additions: Additions) -> None:
+        """Store one row in each of some tables with a single statement, which is a transaction by itself.
+
+        It takes two thirds of the time of a transaction with appenders, which plan a statement for each table and
+        are worth it from the second row on.
+        """
+        tables = tuple(additions)
+        statement = self._statements.get(tables)
+        if statement is None:
+            (statement,) = self._connection.extract_statements(_insertion(additions))
+            self._statements[tables] = statement
+        self._connection.execute(statement, [value for (row,) in additions.values() for value in row])
+
+    def _transact(self, changes: Changes, additions: Additions, next_seq: int) -> None:
         connection = self._connection
         connection.begin()
         try:
@@ -42,17 +66,11 @@ class Committer:
             for tag in changes.stripped:
                 self._strip(tag, next_seq - 1)
             for table in TABLES:
-                self._append(table.table, [row.stored() for row in changes.inserted(table)])
                 for before, after in changes.updated(table):
                     self._update(before, after)
                 self._delete(table, changes.deleted(table))
-            self._append("aliases", [[row.id, row.table, row.seq] for row in changes.aliases.values()])
-            self._append(
-                "requests",
-                [[r.key, r.arguments, r.kind, r.result, to_timestamp(r.kept_until)] for r in receipts],
-            )
-            if changes.audit:
-                self._append(PENDING, [[pending(changes.audit)]])
+            for name, rows in additions.items():
+                self._append(name, rows)
             if changes.deletes:
                 # A commit number is never given out again, not even when its row was the last one.
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('seq', ?)", [str(next_seq)])
@@ -74,8 +92,6 @@ class Committer:
         self._connection.execute("FORCE CHECKPOINT")
 
     def _append(self, table: str, rows: Sequence[list[Any]]) -> None:
-        if not rows:
-            return
         appender = self._appenders.get(table)
         if appender is None:
             appender = self._appenders[table] = self._connection.appender(table)
@@ -122,6 +138,23 @@ class Committer:
                     "WHERE list_contains(tags, ?)",
                     [tag, rev, tag],
                 )
+
+
+def _additions(changes: Changes, receipts: Sequence[Receipt]) -> Additions:
+    additions: Additions = {table.table: [row.stored() for row in changes.inserted(table)] for table in TABLES}
+    additions["aliases"] = [[row.id, row.table, row.seq] for row in changes.aliases.values()]
+    additions["requests"] = [[r.key, r.arguments, r.kind, r.result, to_timestamp(r.kept_until)] for r in receipts]
+    additions[PENDING] = [[pending(changes.audit)]] if changes.audit else []
+    return {table: rows for table, rows in additions.items() if rows}
+
+
+def _insertion(additions: Additions) -> str:
+    """The statement that inserts one row into each table: all but the last one in common table expressions."""
+    *others, last = (
+        f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(row))})' for table, (row,) in additions.items()
+    )
+    with_ = ", ".join(f"_{number} AS ({insert} RETURNING 1)" for number, insert in enumerate(others))
+    return f"WITH {with_} {last}" if others else last
 
 
 def fold(connection: duckdb.DuckDBPyConnection, message_times: dict[str, int], seq: int) -> None:
