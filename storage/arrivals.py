@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-
-import anyio
 
 from storage.batch import Changes
 from storage.tables import Message, Participant
@@ -17,13 +16,13 @@ class Waiter:
     def __init__(self) -> None:
         self.conversations: set[str] = set()
         self.ended = False
-        self._arrived = anyio.Event()
+        self._arrived = asyncio.Event()
 
     async def wait(self) -> set[str]:
         """Wait until something arrives: the conversations, none of them when nobody may wait any longer."""
         if not self.ended:
             await self._arrived.wait()
-        taken, self.conversations, self._arrived = self.conversations, set(), anyio.Event()
+        taken, self.conversations, self._arrived = self.conversations, set(), asyncio.Event()
         return taken
 
     def wake(self, conversation: str) -> None:

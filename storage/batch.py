@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar, cast
 
-import anyio
 from typing_extensions import override
 
 from storage.audit_log import MOST_IDS, STORED, Act, Entry
@@ -130,7 +130,7 @@ class Batch(Changes):
     def __init__(self) -> None:
         super().__init__()
         self.requests = 0
-        self.done = anyio.Event()
+        self.done = asyncio.Event()
         self.error: str | None = None
 
     def add(self, changes: Changes) -> None:

@@ -85,6 +85,9 @@ class Database:
     def __init__(self, connection: duckdb.DuckDBPyConnection, read_threads: int) -> None:
         self.connection = connection
         ((self._name,),) = connection.execute("SELECT current_database()").fetchall()
+        self.unoptimized = self._cursor()
+        """A second connection of the writer, for statements in which there is nothing to optimize."""
+        self.unoptimized.execute("SET SESSION enable_optimizer = false")
         self._local = threading.local()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="one-writer")
         self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="one-reader")
@@ -104,15 +107,20 @@ class Database:
     def _with_cursor(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         cursor = getattr(self._local, "cursor", None)
         if cursor is None:
-            cursor = self._local.cursor = self.connection.cursor()
-            cursor.execute(f'USE "{self._name}"')
+            cursor = self._local.cursor = self._cursor()
         return work(cursor)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self.connection.cursor()
+        cursor.execute(f'USE "{self._name}"')
+        return cursor
 
     async def close(self) -> None:
         """Finish what runs, checkpoint and close the file."""
         # Readers first: DuckDB refuses to close a connection that a read, whoever gave up waiting for it, still uses.
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
         try:
+            self.unoptimized.close()
             await self.write(lambda connection: connection.close())
         finally:
             self._writer.shutdown()

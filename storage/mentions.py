@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import anyio
 
 from storage.batch import Changes
 from storage.database import Database
@@ -109,7 +108,7 @@ class Mentions:
         self._database = database
         self._places: dict[Mention, Places] = {}
         self._late: list[Changes] | None = None
-        self._loaded: anyio.Event | None = None
+        self._loaded: asyncio.Event | None = None
 
     async def of(self, kind: str, row_id: str) -> Mapping[str, array[int]]:
         """By conversation the messages that mention this user or agent, ascending by `seq`."""
@@ -121,7 +120,7 @@ class Mentions:
         return self._places.get((kind, row_id), {})
 
     async def _load(self) -> None:
-        self._loaded, self._late = anyio.Event(), []
+        self._loaded, self._late = asyncio.Event(), []
         loading = self._loaded
         try:
             stored = await self._database.read(_scan)

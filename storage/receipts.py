@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import anyio
 
 from storage.batch import Receipt
 from storage.store import Store
@@ -36,14 +35,14 @@ class Receipts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._running: dict[str, anyio.Event] = {}
+        self._running: dict[str, asyncio.Event] = {}
 
     @asynccontextmanager
     async def held(self, key: Key) -> AsyncIterator[None]:
         """One request with a key at a time: the next one finds what the first one left."""
         while (running := self._running.get(key.text)) is not None:
             await running.wait()
-        done = self._running[key.text] = anyio.Event()
+        done = self._running[key.text] = asyncio.Event()
         try:
             yield
         finally:

@@ -6,12 +6,11 @@ DuckDB's planner does not use an index for "the last n of a conversation": at a 
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-
-import anyio
 
 
 class Timeline:
@@ -20,7 +19,7 @@ class Timeline:
     def __init__(self) -> None:
         self._seqs: dict[str, array[int]] = {}
         self._early: list[Callable[[], None]] = []
-        self._loaded = anyio.Event()
+        self._loaded = asyncio.Event()
 
     def load(self, stored: Iterable[tuple[str, list[int]]]) -> None:
         """Take what the database had; what changed meanwhile follows, in its order."""

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-import anyio
-import anyio.lowlevel
 import duckdb
 
 from storage.audit_log import Act, Entry, fold_audit
@@ -81,19 +79,19 @@ class Writer:
         self._checkpoint_rows = checkpoint_rows
         self._checkpoint_idle = checkpoint_idle
         self._on_failure = on_failure
-        self._committer = Committer(store.database.connection)
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._committer = Committer(store.database)
+        self._turn = asyncio.Lock()
         self._open = Batch()
         self._committing: Batch | None = None
-        self._work = anyio.Event()
+        self._work = asyncio.Event()
         self._failure: str | None = None
         self._receipts = Receipts(store)
         self._refusing = False
         self._closing = False
-        self._closed = anyio.Event()
+        self._closed = asyncio.Event()
         # Of whoever asked for a checkpoint; once it is done there is none until they have finished.
         self._hold: asyncio.Future[Checkpoint] | None = None
-        self._holders = anyio.Lock()
+        self._holders = asyncio.Lock()
         # What a crash left in the log or in memory only is folded at the first quiet moment.
         self._uncheckpointed = 1
         self._disk_checked = 0.0
@@ -257,19 +255,27 @@ class Writer:
 
     async def _commit_batches(self) -> None:
         while not (self._closing and not self._open):
-            with anyio.move_on_after(self._patience()) as idle:
-                await self._work.wait()
+            idle = not await self._has_work()
             if self._open:
                 await self._linger()
-            batch, self._open, self._work = self._open, Batch(), anyio.Event()
+            batch, self._open, self._work = self._open, Batch(), asyncio.Event()
             if batch:
                 await self._commit(batch, self.next_seq)
             if self._hold is not None:
                 await self._make_held_checkpoint(self._hold)
-            elif idle.cancelled_caught or self._uncheckpointed >= self._checkpoint_rows:
+            elif idle or self._uncheckpointed >= self._checkpoint_rows:
                 await self._checkpoint()
         if self._hold is None:
             await self._checkpoint()
+
+    async def _has_work(self) -> bool:
+        """Wait for requests; false when none came for so long that there is something to do."""
+        try:
+            async with asyncio.timeout(self._patience()):
+                await self._work.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _patience(self) -> float | None:
         """Seconds without a write after which there is something to do."""
@@ -280,7 +286,7 @@ class Writer:
         """Let requests that are on their way join: a pass of the loop that brings none ends the wait."""
         for _ in range(LINGER_PASSES):
             before = self._open.requests
-            await anyio.lowlevel.checkpoint()
+            await asyncio.sleep(0)
             if self._open.requests == before:
                 return
 
@@ -366,7 +372,7 @@ class Writer:
         if self._open:
             self._open.error = reason
             self._open.done.set()
-            self._open, self._work = Batch(), anyio.Event()
+            self._open, self._work = Batch(), asyncio.Event()
         self._on_failure(reason)
 
     @property
