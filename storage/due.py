@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Sequence
+
+import anyio
 
 from storage.batch import Changes
 from storage.database import Database
@@ -21,8 +22,8 @@ class Due:
         self._order: list[tuple[int, int, str]] = []
         self._fired: dict[str, dict[str, None]] = {}
         self._early: list[Changes] = []
-        self._loaded = asyncio.Event()
-        self.changed = asyncio.Event()
+        self._loaded = anyio.Event()
+        self.changed = anyio.Event()
         """Set when another reminder may be the next one; whoever waits for it replaces it."""
 
     async def load(self) -> None:
