@@ -120,7 +120,10 @@ class Database:
         # Readers first: DuckDB refuses to close a connection that a read, whoever gave up waiting for it, still uses.
         await asyncio.get_running_loop().run_in_executor(None, self._readers.shutdown)
         try:
-            self.unoptimized.close()
-            await self.write(lambda connection: connection.close())
+            await self.write(self._close)
         finally:
             self._writer.shutdown()
+
+    def _close(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.unoptimized.close()
+        connection.close()
