@@ -49,8 +49,8 @@ class Committer:
     def _insert(self, additions: Additions) -> None:
         """Store one row in each of some tables with a single statement, which is a transaction by itself.
 
-        It takes 0.6 of the time of a transaction with appenders, which plan a statement for each table and are worth
-        it from the second row on.
+        It takes 0.6 of the time of a transaction with appenders, which plan a statement for each table. At 8 rows they
+        take as long, and need no statement for each number of rows.
         """
         tables = tuple(additions)
         statement = self._statements.get(tables)

@@ -1,4 +1,4 @@
-"""The DuckDB file: one connection, one thread that writes, a few that read."""
+"""The DuckDB file: one thread that writes, a few that read, each with connections of its own."""
 
 from __future__ import annotations
 
