@@ -15,6 +15,7 @@ from storage.fields import from_timestamp, time_of, to_timestamp
 from storage.predicate import Predicate
 from storage.row import Column, Row, by_name, column_list, columns
 from storage.store import Store, table_of
+from storage.view import View
 
 R = TypeVar("R", bound=Row)
 
@@ -101,7 +102,9 @@ def _term(column: Column, operator: str, value: Any, zone: tzinfo | None) -> tup
         case "in":
             if not isinstance(value, list) or not 0 < len(value) <= MAX_VALUES:
                 raise Invalid(f"{column.name}: in takes a list of 1 to {MAX_VALUES} values.")
-            return f"{field} IN ({', '.join('?' * len(value))})", [_parameter(column, one, zone) for one in value]
+            # As a join: a thousand values compared one by one take five times as long.
+            given = [_parameter(column, one, zone) for one in value]
+            return f"{field} IN (SELECT unnest(?::{column.sql}[]))", [given]
         case "has":
             if column.sql != "VARCHAR[]":
                 raise Invalid(f"{column.name} is not a list of texts; use eq, or contains for a part of a text.")
@@ -173,7 +176,7 @@ async def find(
     """
     texts, values = conditions(table, where, store.zone)
     by = parse_order(table, order)
-    text, more = seen.sql("t")
+    text, more = (await _left(store, table, seen, where)).sql("t")
     texts.append(text)
     values += more
     if cursor is not None:
@@ -189,6 +192,15 @@ async def find(
     found = [table.loaded(row) for row in rows[:limit]]
     next_cursor = _encoded(by, found[-1]) if len(rows) > limit else None
     return [store.current(row) for row in found], next_cursor
+
+
+async def _left(store: Store, table: type[Row], seen: Predicate, where: Mapping[str, Any] | None) -> Predicate:
+    """What is left of `seen` for the rows that `where` asks for: one lookup instead of joins in the query."""
+    for name, wanted in (where or {}).items():
+        column, value = column_named(table, name), wanted.get("eq") if isinstance(wanted, dict) else wanted
+        if isinstance(value, str) and column.sql == "VARCHAR":
+            seen = await seen.given(column.attribute, value, View(store))
+    return seen
 
 
 async def count(store: Store, table: type[Row], seen: Predicate) -> int:

@@ -14,8 +14,8 @@ from functools import cache
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _ARENAS = 4
 _MAPPED_BYTES = 256 << 10
-_TUNABLES, _CACHED = "GLIBC_TUNABLES", "glibc.malloc.tcache_count"
-_CACHED_BLOCKS = 128
+_TUNABLES, _CACHE = "GLIBC_TUNABLES", "glibc.malloc.tcache"
+_CACHED = f"{_CACHE}_count=128:{_CACHE}_max=512"
 
 
 @cache
@@ -28,12 +28,14 @@ def tuned(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which a process keeps more small blocks at hand, unless it says how many.
 
     DuckDB plans a statement with thousands of them; of each size a thread keeps 7 by default. With 128 a lone
-    `send_message` takes a seventh less, 64 clients that list messages get a twelfth more, for 10 MB.
+    `send_message` takes an eighth less, 64 clients that list messages get a twelfth more, for 10 MB. Blocks of more
+    than 512 bytes add nothing to that, but memory: LanceDB has 80 threads, and what is in use grew by 25 instead of
+    8 MB in four minutes of 500 busy sessions.
     """
     given = environment.get(_TUNABLES, "")
-    if _glibc() is None or _CACHED in given:
+    if _glibc() is None or _CACHE in given:
         return dict(environment)
-    return {**environment, _TUNABLES: f"{given}:{_CACHED}={_CACHED_BLOCKS}".lstrip(":")}
+    return {**environment, _TUNABLES: f"{given}:{_CACHED}".lstrip(":")}
 
 
 def restart_tuned() -> None:

@@ -1,7 +1,7 @@
 """Conditions on rows, which hold in memory and in SQL alike.
 
 Who sees a row is said once, as a predicate (`tools_impl/access.py`): `holds` answers for a row at hand, `sql` for the
-rows of a query. Both are compared by a property test.
+rows of a query, `given` says what is left of it when a field is known. Property tests compare them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class Predicate(ABC):
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         """The condition for the table aliased `alias`, and its parameters."""
 
+    async def given(self, field: str, value: str, rows: Rows) -> Predicate:
+        """What is left to ask of rows whose `field` (Python name) is `value`: what follows from it is decided once."""
+        return self
+
 
 def _name(table: type[Row], field: str) -> str:
     return f'"{table.model_fields[field].alias}"'
@@ -58,6 +62,23 @@ class Everything(Predicate):
 
 
 @dataclass(frozen=True, slots=True)
+class Nothing(Predicate):
+    """Holds for no row."""
+
+    @override
+    async def holds(self, row: Row, rows: Rows) -> bool:
+        return False
+
+    @override
+    def sql(self, alias: str) -> tuple[str, list[Any]]:
+        return "FALSE", []
+
+
+def _decided(outcome: bool) -> Predicate:
+    return Everything() if outcome else Nothing()
+
+
+@dataclass(frozen=True, slots=True)
 class Is(Predicate):
     """A field equals a value; None means absent."""
 
@@ -73,6 +94,10 @@ class Is(Predicate):
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         column = f"{alias}.{_name(self.table, self.field)}"
         return (f"{column} IS NULL", []) if self.value is None else (f"{column} IS NOT DISTINCT FROM ?", [self.value])
+
+    @override
+    async def given(self, field: str, value: str, rows: Rows) -> Predicate:
+        return _decided(self.value == value) if field == self.field else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +135,11 @@ class Either(Predicate):
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         return _joined(self.parts, alias, " OR ")
 
+    @override
+    async def given(self, field: str, value: str, rows: Rows) -> Predicate:
+        parts = tuple([await part.given(field, value, rows) for part in self.parts])
+        return Everything() if Everything() in parts else Either(parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Both(Predicate):
@@ -127,6 +157,11 @@ class Both(Predicate):
     @override
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         return _joined(self.parts, alias, " AND ")
+
+    @override
+    async def given(self, field: str, value: str, rows: Rows) -> Predicate:
+        parts = tuple([await part.given(field, value, rows) for part in self.parts])
+        return Nothing() if Nothing() in parts else Both(parts)
 
 
 def _joined(parts: tuple[Predicate, ...], alias: str, word: str) -> tuple[str, list[Any]]:
@@ -146,7 +181,10 @@ class Refers(Predicate):
     @override
     async def holds(self, row: Row, rows: Rows) -> bool:
         row_id = getattr(row, self.field)
-        target = await rows.find_row(row_id, self.to) if row_id else None
+        return bool(row_id) and await self._holds_for(row_id, rows)
+
+    async def _holds_for(self, row_id: str, rows: Rows) -> bool:
+        target = await rows.find_row(row_id, self.to)
         return target is not None and await self.then.holds(target, rows)
 
     @override
@@ -155,6 +193,10 @@ class Refers(Predicate):
         text, values = self.then.sql(inner)
         column = f"{alias}.{_name(self.table, self.field)}"
         return f'{column} IN (SELECT {inner}."_id" FROM "{self.to.table}" {inner} WHERE {text})', values
+
+    @override
+    async def given(self, field: str, value: str, rows: Rows) -> Predicate:
+        return _decided(await self._holds_for(value, rows)) if field == self.field else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +242,7 @@ class Not(Predicate):
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         text, values = self.part.sql(alias)
         return f"NOT coalesce({text}, FALSE)", values
+
+    @override
+    async def given(self, field: str, value: str, rows: Rows) -> Predicate:
+        return Not(await self.part.given(field, value, rows))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from storage.embedding import EmbeddingError
 from storage.index.fusion import Hit, fused
 from storage.predicate import Everything, Predicate, Refers
-from storage.row import Row
+from storage.row import Row, by_name
 from storage.store import Store
 from storage.tables import Knowledge, Message
+from storage.view import View
 
 if TYPE_CHECKING:
     from storage.index.indexer import Indexer
@@ -69,6 +70,10 @@ async def visible_scopes(store: Store, table: type[Row], seen: Predicate, named:
     if isinstance(seen, Everything):
         return None
     origin, column = table, "conversationId" if table is Message else "ownerId"
+    if named is not None:
+        seen = await seen.given(by_name(table)[column].attribute, named, View(store))
+        if isinstance(seen, Everything):
+            return [named]
     if isinstance(seen, Refers) and seen.field == "conversation_id":
         # All of a conversation is seen, or nothing: there are fewer of them than of what is in them.
         origin, column, seen = seen.to, "_id", seen.then

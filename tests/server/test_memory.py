@@ -36,7 +36,7 @@ def test_a_hub_in_the_foreground_begins_anew_as_the_same_process(data: Path, arg
 
 
 def test_what_the_user_set_stays() -> None:
-    chosen = "glibc.malloc.tcache_count=7"
+    chosen = "glibc.malloc.tcache_max=256"
     assert tuned({NAME: chosen}) == {NAME: chosen}
     other = "glibc.malloc.perturb=1"
     assert tuned({NAME: other, "A": "b"}) == {NAME: f"{other}:{tuned({})[NAME]}", "A": "b"}
