@@ -135,7 +135,9 @@ def test_the_hub_gets_a_clean_environment_and_a_session_of_its_own(data: Path) -
         process = Path(f"/proc/{pid}")
         assert (process / "cwd").readlink() == data
         assert os.getsid(pid) == pid
-        names = {entry.partition(b"=")[0].decode() for entry in (process / "environ").read_bytes().split(b"\0")}
+        # glibc ends its settings there where it has read them.
+        found = (process / "environ").read_text().replace("\0glibc.", ":glibc.")
+        names = {entry.partition("=")[0] for entry in found.split("\0")}
         assert names <= {"", "PATH", "HOME", "USER", "LANG", "TMPDIR", "PYTHONPATH", *tuned({})}
         assert (process / "fd" / "0").readlink() == Path(os.devnull)
         assert {(process / "fd" / number).readlink() for number in "12"} == {data / "hub.log"}

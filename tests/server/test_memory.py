@@ -14,8 +14,9 @@ pytestmark = pytest.mark.skipif(NAME not in tuned({}), reason="the C library is 
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    """With what a process was started, or began anew."""
-    pairs = (text.partition("=") for text in Path(f"/proc/{pid}/environ").read_text().split("\0"))
+    """With what a process was started, or began anew. glibc ends its settings there where it has read them."""
+    text = Path(f"/proc/{pid}/environ").read_text().replace("\0glibc.", ":glibc.")
+    pairs = (entry.partition("=") for entry in text.split("\0"))
     return {name: value for name, _, value in pairs}
 
 
