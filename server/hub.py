@@ -19,7 +19,7 @@ from server import __version__
 from server.endpoint import LOCK_FILE, Endpoint
 from server.lock import FileLock
 from server.open_files import allow_open_files
-from storage.memory import keep_little
+from storage.memory import keep_giving_back, keep_little
 
 if TYPE_CHECKING:
     from server.config import Settings
@@ -211,6 +211,7 @@ class Hub:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)
             tasks.start_soon(self._import_late)
+            tasks.start_soon(keep_giving_back)
             if self._http is not None:
                 tasks.start_soon(self._serve_http, self._http)
             self._report_ready()

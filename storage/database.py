@@ -34,9 +34,14 @@ def open_file(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     Raises:
         StorageFault: the file is damaged, foreign, or open in another program.
     """
-    config: dict[str, Any] = {"memory_limit": memory_limit, "threads": 1, "disabled_optimizers": LEFT_OUT}
-    # Checkpoints block commits: we choose when.
-    connection = _connect(path, ":memory:", wal_autocheckpoint="1TB", **config)
+    config: dict[str, Any] = {
+        "memory_limit": memory_limit,
+        "threads": 1,
+        "async_threads": 0,  # eight by default, for reads ahead that a file on this machine does not gain from
+        "disabled_optimizers": LEFT_OUT,
+        "wal_autocheckpoint": "1TB",  # checkpoints block commits: we choose when
+    }
+    connection = _connect(path, ":memory:", **config)
     location, name = str(path).replace("'", "''"), path.stem
     options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
     try:

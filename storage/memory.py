@@ -8,8 +8,13 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Mapping
 from functools import cache
+
+GIVE_BACK_SECONDS = 10.0
+GIVE_BACK_WORK_SECONDS = 0.5
+"""Of a core's time: after less there is not enough to give back."""
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _ARENAS = 4
@@ -71,3 +76,15 @@ def give_back() -> None:
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
+
+
+async def keep_giving_back() -> None:
+    """Give back while the process works, until this is cancelled: what is freed in the arenas lies scattered."""
+    import anyio  # whoever only reads `tuned` starts without it
+
+    given_back = 0.0
+    while True:
+        await anyio.sleep(GIVE_BACK_SECONDS)
+        if time.process_time() - given_back >= GIVE_BACK_WORK_SECONDS:
+            await anyio.to_thread.run_sync(give_back)
+            given_back = time.process_time()

@@ -1,7 +1,8 @@
 """Conditions on rows, which hold in memory and in SQL alike.
 
 Who sees a row is said once, as a predicate (`tools_impl/access.py`): `holds` answers for a row at hand, `sql` for the
-rows of a query, `given` says what is left of it when a field is known. Property tests compare them.
+rows of a query, `ids` names all it holds for, `given` says what is left of it when a field is known. Property tests
+compare them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,14 @@ class Predicate(ABC):
     @abstractmethod
     def sql(self, alias: str) -> tuple[str, list[Any]]:
         """The condition for the table aliased `alias`, and its parameters."""
+
+    def ids(self, table: type[Row]) -> tuple[str, list[Any]]:
+        """A query of the ids of `table` for which it holds, without joins where it can do without, and its parameters.
+
+        An id may come twice, or be that of a row which is gone while others name it.
+        """
+        text, values = self.sql("t")
+        return f'SELECT t."_id" FROM "{table.table}" t WHERE {text}', values
 
     async def given(self, field: str, value: str, rows: Rows) -> Predicate:
         """What is left to ask of rows whose `field` (Python name) is `value`: what follows from it is decided once."""
@@ -136,6 +145,11 @@ class Either(Predicate):
         return _joined(self.parts, alias, " OR ")
 
     @override
+    def ids(self, table: type[Row]) -> tuple[str, list[Any]]:
+        queries = [part.ids(table) for part in self.parts]
+        return " UNION ALL ".join(text for text, _ in queries), [value for _, values in queries for value in values]
+
+    @override
     async def given(self, field: str, value: str, rows: Rows) -> Predicate:
         parts = tuple([await part.given(field, value, rows) for part in self.parts])
         return Everything() if Everything() in parts else Either(parts)
@@ -218,14 +232,17 @@ class Has(Predicate):
 
     @override
     def sql(self, alias: str) -> tuple[str, list[Any]]:
-        inner = f"{alias}h"
-        text, values = self.then.sql(inner)
-        column = f"{alias}.{_name(self.table, self.mine)}"
-        named = f"{inner}.{_name(self.other, self.field)}"
-        return (
-            f'{column} IN (SELECT {named} FROM "{self.other.table}" {inner} WHERE {named} IS NOT NULL AND {text})',
-            values,
-        )
+        text, values = self._named(f"{alias}h")
+        return f"{alias}.{_name(self.table, self.mine)} IN ({text})", values
+
+    @override
+    def ids(self, table: type[Row]) -> tuple[str, list[Any]]:
+        return self._named("t") if self.mine == "id" else Predicate.ids(self, table)
+
+    def _named(self, alias: str) -> tuple[str, list[Any]]:
+        text, values = self.then.sql(alias)
+        named = f"{alias}.{_name(self.other, self.field)}"
+        return f'SELECT {named} FROM "{self.other.table}" {alias} WHERE {named} IS NOT NULL AND {text}', values
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,12 @@ class Row(Result):
 
     def changed(self, **fields: Any) -> Self:
         """A validated copy with other values, by Python name; the order of fields set is kept."""
-        return type(self).model_validate({**self.__dict__, **fields})
+        return type(self).model_validate({**self.__dict__, **fields}).slimmed()
+
+    def slimmed(self) -> Self:
+        """The row itself, without its own set of the fields that are set: that is as large as their values."""
+        object.__setattr__(self, "__pydantic_fields_set__", all_fields(type(self)))
+        return self
 
     def stored(self) -> list[Any]:
         """The values for the Appender, in the order of `columns`."""
@@ -126,7 +131,7 @@ class Row(Result):
         row.__setstate__(
             {
                 "__dict__": fields,
-                "__pydantic_fields_set__": all_fields(cls),  # one set for all rows: it is as large as their values
+                "__pydantic_fields_set__": all_fields(cls),  # see `slimmed`
                 "__pydantic_extra__": None,
                 "__pydantic_private__": None,
             }

@@ -189,7 +189,7 @@ class Transaction(View):
 
     def _stage(self, row: R) -> R:
         self.seq = row.seq + 1
-        self.changes.insert(row)
+        self.changes.insert(row.slimmed())
         if native_seq(row.id, type(row)) != row.seq:
             self.changes.aliases[row.id] = row
         return row

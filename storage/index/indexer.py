@@ -32,7 +32,6 @@ from storage.index.embeddings import Embeddings, Vectors
 from storage.index.lance import ChunkTable, form
 from storage.index.reading import DocumentReader
 from storage.index.work import Work
-from storage.memory import give_back
 from storage.row import Row
 from storage.store import Store
 
@@ -260,7 +259,6 @@ class Indexer:
             self._changed.clear()
             try:
                 await self._work_off()
-                await loop.run_in_executor(None, give_back)
                 self._trouble = None
                 self._oldest = None if not self.pending() else self._oldest
             except EmbeddingUnavailable as error:
@@ -275,12 +273,10 @@ class Indexer:
 
     async def _rest(self) -> None:
         """Tidy up after a minute without a change."""
-        loop = asyncio.get_running_loop()
         for table in self.tables.values():
             if table.untidy():
                 await table.maintain()
-        await loop.run_in_executor(None, self.embedder.unload, self._idle)
-        await loop.run_in_executor(None, give_back)
+        await asyncio.get_running_loop().run_in_executor(None, self.embedder.unload, self._idle)
 
     async def _work_off(self) -> None:
         """Index words as they come and, batch by batch, the vectors of both tables in turn."""
@@ -290,7 +286,6 @@ class Indexer:
                 await self.catch_up(table)
                 if self.tables[table].unkempt(busy=time.monotonic() < self._busy_until):
                     await self.tables[table].maintain()
-                    await asyncio.get_running_loop().run_in_executor(None, give_back)  # compaction frees a lot
             waiting = [work for work in self._work.values() if work.vectors]
             if not waiting:
                 return

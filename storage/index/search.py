@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from storage.embedding import EmbeddingError
 from storage.index.fusion import Hit, fused
-from storage.predicate import Everything, Predicate, Refers
+from storage.predicate import Both, Everything, Is, Predicate, Refers
 from storage.row import Row, by_name
 from storage.store import Store
 from storage.tables import Knowledge, Message
@@ -69,19 +69,20 @@ async def visible_scopes(store: Store, table: type[Row], seen: Predicate, named:
     """The conversations or owners whose rows may be found; None where all may."""
     if isinstance(seen, Everything):
         return None
-    origin, column = table, "conversationId" if table is Message else "ownerId"
+    column = by_name(table)["conversationId" if table is Message else "ownerId"]
     if named is not None:
-        seen = await seen.given(by_name(table)[column].attribute, named, View(store))
+        seen = await seen.given(column.attribute, named, View(store))
         if isinstance(seen, Everything):
             return [named]
-    if isinstance(seen, Refers) and seen.field == "conversation_id":
+        seen = Both((seen, Is(table, column.attribute, named)))
+    if isinstance(seen, Refers) and seen.field == column.attribute:
         # All of a conversation is seen, or nothing: there are fewer of them than of what is in them.
-        origin, column, seen = seen.to, "_id", seen.then
-    text, values = seen.sql("t")
-    if named is not None:
-        text, values = f'{text} AND t."{column}" = ?', [*values, named]
-    rows = await store.database.select(f'SELECT DISTINCT t."{column}" FROM "{origin.table}" t WHERE {text}', values)
-    return [scope for (scope,) in rows]
+        text, values = seen.then.ids(seen.to)
+    else:
+        text, values = seen.sql("t")
+        text = f'SELECT DISTINCT t."{column.name}" FROM "{table.table}" t WHERE {text}'
+    rows = await store.database.select(text, values)
+    return sorted({scope for (scope,) in rows})
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,9 @@ async def agree(swarm: Swarm, table: type[Row], predicate: Predicate) -> set[str
         if await predicate.holds(row, view):
             by_hand.add(row_id)
     assert by_hand == by_sql, f"{table.table}: {predicate}"
+    query, values = predicate.ids(table)
+    named = {row[0] for row in await swarm.sql(query, *values)}
+    assert by_hand == named.intersection(every), f"{table.table}: {predicate}"
     return by_hand
 
 
