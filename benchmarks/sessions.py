@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -41,8 +42,10 @@ EMBED_SECONDS = 900.0
 OPENING_SECONDS = 10.0
 SAMPLE_SECONDS = 5.0
 SETTLED_SECONDS = 60.0
+SPAN_SECONDS = 30.0
 FLAT_SHARE = 0.03
-"""Memory that grows by no more after the first minute counts as flat."""
+"""Memory counts as flat if the median of the last `SPAN_SECONDS` is above that of those after the first minute by no
+more: a single sample may meet the index being tidied, which takes 50 MB for some seconds."""
 TARGET_RATIO = 20.0
 WAITS = "wait_for_messages"
 MB = 1 << 20
@@ -208,14 +211,17 @@ def quantile(ascending: Sequence[float], share: float) -> float:
 
 
 def _memory(samples: Sequence[tuple[float, int]]) -> str:
-    settled = [size for passed, size in samples if passed >= SETTLED_SECONDS]
-    if len(settled) < 2:
+    settled = [(passed, size) for passed, size in samples if passed >= SETTLED_SECONDS]
+    last = samples[-1][0]
+    if last < SETTLED_SECONDS + 2 * SPAN_SECONDS:
         return f"{samples[-1][1] // MB} MB at the end (too short to say whether it is flat)"
-    growth = settled[-1] / settled[0] - 1
+    early = median([size for passed, size in settled if passed < SETTLED_SECONDS + SPAN_SECONDS])
+    late = median([size for passed, size in settled if passed > last - SPAN_SECONDS])
+    growth = late / early - 1
     flat = "flat" if growth <= FLAT_SHARE else "NOT flat"
     return (
-        f"{samples[0][1] // MB} MB at first, {settled[0] // MB} after a minute, {settled[-1] // MB} at the end, "
-        f"{max(settled) // MB} at most: {flat} ({growth:+.1%})"
+        f"{samples[0][1] // MB} MB at first, {early / MB:.0f} after a minute, {late / MB:.0f} at the end (medians of "
+        f"{SPAN_SECONDS:.0f} s), {max(size for _, size in settled) // MB} at most: {flat} ({growth:+.1%})"
     )
 
 
