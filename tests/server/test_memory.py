@@ -1,11 +1,15 @@
-"""Hubs run with the settings of the C library that they are faster with, however they were started."""
+"""How hubs use the C library: with the settings that they are faster with, and what is free goes back to the system."""
 
+import ctypes
 import os
 from pathlib import Path
 
+import anyio
+import psutil
 import pytest
 
-from storage.memory import tuned
+from storage import memory
+from storage.memory import keep_giving_back, tuned
 from tests import processes
 
 NAME = "GLIBC_TUNABLES"
@@ -46,3 +50,26 @@ def test_what_the_user_set_stays() -> None:
 def test_a_process_is_tuned_once() -> None:
     once = tuned(os.environ)
     assert tuned(once) == once
+
+
+@pytest.mark.anyio
+async def test_what_is_free_below_what_is_in_use_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "GIVE_BACK_SECONDS", 0.01)
+    monkeypatch.setattr(memory, "GIVE_BACK_WORK_SECONDS", 0.0)
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    library.free.argtypes = [ctypes.c_void_p]
+    resident, each, count = psutil.Process().memory_info, 16 << 10, 8_000
+    blocks = [library.malloc(each) for _ in range(count)]
+    for block in blocks:
+        ctypes.memset(block, 1, each)
+    for block in blocks[:-1]:  # the last one is above all others: they stay
+        library.free(block)
+    held = resident().rss
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(keep_giving_back)
+            while resident().rss > held - each * count // 2:
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+    library.free(blocks[-1])
