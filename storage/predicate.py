@@ -70,21 +70,8 @@ class Everything(Predicate):
         return "TRUE", []
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing(Predicate):
-    """Holds for no row."""
-
-    @override
-    async def holds(self, row: Row, rows: Rows) -> bool:
-        return False
-
-    @override
-    def sql(self, alias: str) -> tuple[str, list[Any]]:
-        return "FALSE", []
-
-
 def _decided(outcome: bool) -> Predicate:
-    return Everything() if outcome else Nothing()
+    return Everything() if outcome else Not(Everything())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +162,8 @@ class Both(Predicate):
     @override
     async def given(self, field: str, value: str, rows: Rows) -> Predicate:
         parts = tuple([await part.given(field, value, rows) for part in self.parts])
-        return Nothing() if Nothing() in parts else Both(parts)
+        nothing = _decided(False)
+        return nothing if nothing in parts else Both(parts)
 
 
 def _joined(parts: tuple[Predicate, ...], alias: str, word: str) -> tuple[str, list[Any]]:
