@@ -34,8 +34,8 @@ def tuned(environment: Mapping[str, str]) -> dict[str, str]:
 
     DuckDB plans a statement with thousands of them; of each size a thread keeps 7 by default. With 128 a lone
     `send_message` takes an eighth less, 64 clients that list messages get a twelfth more, for 10 MB. Blocks of more
-    than 512 bytes add nothing to that, but memory: LanceDB has 80 threads, and what is in use grew by 25 instead of
-    8 MB in four minutes of 500 busy sessions.
+    than 512 bytes add nothing to that, but memory: a hub has 50 to 100 threads, and what is in use grew by 25 instead
+    of 8 MB in four minutes of 500 busy sessions.
     """
     given = environment.get(_TUNABLES, "")
     if _glibc() is None or _CACHE in given:
@@ -83,9 +83,9 @@ async def keep_giving_back() -> None:
     """Give back while the process works, until this is cancelled: what is freed in the arenas lies scattered."""
     import anyio  # whoever only reads `tuned` starts without it
 
-    given_back = 0.0
+    worked = 0.0
     while True:
         await anyio.sleep(GIVE_BACK_SECONDS)
-        if time.process_time() - given_back >= GIVE_BACK_WORK_SECONDS:
+        if time.process_time() - worked >= GIVE_BACK_WORK_SECONDS:
             await anyio.to_thread.run_sync(give_back)
-            given_back = time.process_time()
+            worked = time.process_time()
