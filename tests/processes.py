@@ -328,6 +328,8 @@ class Raw:
     ) -> None:
         self.process.kill()
         self.process.wait()
+        for thread in self._threads:  # a stream that is closed under its reader breaks it
+            thread.join(SECONDS)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
