@@ -55,6 +55,9 @@ HOT_LOOKUPS: frozenset[tuple[type[Row], str]] = frozenset(
 )
 """Questions by another field than the id that most requests ask: answered from memory."""
 
+ON_MESSAGES: tuple[type[Reaction], type[Comment]] = (Reaction, Comment)
+"""What hangs on messages. Who shows it reads the newest by their places; it is seldom asked for by id."""
+
 RECENT_RECEIPTS_BYTES = 8 << 20
 
 _TEXTS = {"vector": 'CASE WHEN "vector" IS NOT NULL THEN [] END'}
@@ -94,8 +97,7 @@ class Store:
         self.roster = Timeline()
         self.timelines: dict[tuple[type[Row], str], Timeline] = {
             (Participant, "conversation_id"): self.roster,
-            (Reaction, "message_id"): Timeline(),
-            (Comment, "message_id"): Timeline(),
+            **{(table, "message_id"): Timeline() for table in ON_MESSAGES},
         }
         """Where the rows of a parent are, by the table and the field that names the parent."""
         self.known_texts = Digests()
@@ -278,7 +280,10 @@ class Store:
         return True
 
     def remembered_where(self, table: type[R], field: str, value: str) -> dict[str, R] | None:
-        """The answer of `rows_where` if it is in memory."""
+        """The answer of `rows_where` if it is in memory. That there are none is known without keeping an answer."""
+        timeline = self.timelines.get((table, field))
+        if timeline is not None and timeline.loaded and not timeline.of(value):
+            return {}
         return cast("dict[str, R] | None", self._lookups.get((table, field, value)))
 
     async def _select_where(self, table: type[R], field: str, value: str) -> Sequence[R]:
@@ -310,7 +315,7 @@ class Store:
             for row_id, row in rows.items():
                 self._loads.touch(row_id)
                 in_pages = isinstance(row, Message) and row.conversation_id in self.pages
-                if row is None or in_pages or row_id in changes.quiet:
+                if row is None or in_pages or table in ON_MESSAGES or row_id in changes.quiet:
                     self._rows.discard(row_id)
                 else:
                     self._rows.put(row_id, row)
@@ -335,7 +340,7 @@ class Store:
             for old in changes.deleted(table):
                 timeline.remove(getattr(old, field), old.seq)
         for message_id in changes.bereft:
-            for table in (Reaction, Comment):
+            for table in ON_MESSAGES:
                 self.timelines[table, "message_id"].forget(message_id)
         for gone in changes.deleted(Conversation):
             self.pages.forget(gone.id)
