@@ -378,3 +378,17 @@ async def test_who_takes_part_is_counted_as_what_it_takes(swarm: Swarm, owner_co
         await owner("delete", id=like)
     assert len(store.remembered_where(Reaction, "message_id", sent) or ()) == 2
     assert store._lookups.used == sum(map(rows_size, store._lookups.values()))
+
+
+async def test_reactions_do_not_fill_the_caches(swarm: Swarm, owner_conversation: str) -> None:
+    owner, store = swarm.owner, swarm.service.engine.store
+    await store.timelines[Reaction, "message_id"].ready()
+    sent = (await owner("send_message", conversationId=owner_conversation, content="x"))["_id"]
+    before = store.statistics()
+    like = await owner("react", messageId=sent)
+    note = await owner("comment", messageId=sent, content="why")
+    assert store.statistics() == before
+    assert await owner("react", messageId=sent) == like
+    assert (await owner("get", id=note["_id"]))["content"] == "why"
+    await owner("delete", id=like["_id"])
+    assert (await owner("react", messageId=sent))["_id"] != like["_id"]
