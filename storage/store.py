@@ -289,8 +289,7 @@ class Store:
     async def _select_where(self, table: type[R], field: str, value: str) -> Sequence[R]:
         timeline = self.timelines.get((table, field))
         if timeline is not None and timeline.loaded:
-            seqs = timeline.after(value, 0)
-            rows = await self.rows_at(table, seqs) if seqs else {}
+            rows = await self.rows_at(table, timeline.after(value, 0))
             return [rows[seq] for seq in sorted(rows)]
         name = table.model_fields[field].alias or field
         condition = f'list_contains("{name}", ?)' if by_name(table)[name].sql.endswith("[]") else f'"{name}" = ?'
